@@ -1,0 +1,190 @@
+"""The contract between a run and an agent framework.
+
+A framework is two things to us. Its `Definition` half is pure: it judges and plans a definition without importing the
+framework, so the API can use it. Its `Adapter` half runs **one step** at a time: it builds the framework's objects anew,
+loads the state it is given, lets the framework do one step, and returns the state as JSON data. Nothing is kept in memory
+between steps, so the next step may run in another process, after a crash, or from an edited state.
+
+What each adapter must do is proved by `tests/conformance/`; a new adapter passes it before it is registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from omium_core.errors import Problem
+
+#: JSON data: what `json.loads` gives. A state is a JSON object; equal states have equal bytes when dumped with sorted keys.
+Json = Any
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run before it starts.
+
+    `steps` are the names people see, in order. `open_ended` says that only running tells what follows (a graph): then
+    `steps` holds the first step alone. `agents` are the names of the agents or nodes, for display.
+    """
+
+    steps: tuple[str, ...]
+    open_ended: bool = False
+    agents: tuple[str, ...] = ()
+    #: What the adapter accepts and leaves out, one sentence each, told to the user when the definition arrives.
+    warnings: tuple[str, ...] = ()
+
+
+class FrameworkDefinition(Protocol):
+    """The pure half. Never imports the framework, never runs what a definition contains."""
+
+    name: str
+
+    def validate(self, definition: JsonObject, *, tools: frozenset[str] | None) -> list[Problem]:
+        """All problems of a definition, with paths from its root (`nodes[2].tool`).
+
+        `tools` are the names that are registered; None means that they are not known here and a worker is asked.
+        """
+
+    def validate_inputs(self, definition: JsonObject, inputs: JsonObject) -> list[Problem]:
+        """Problems of inputs for a valid definition, beyond its `input_schema`; paths from the root of the inputs."""
+
+    def plan(self, definition: JsonObject, inputs: JsonObject) -> Plan:
+        """The steps of a valid definition."""
+
+    def needs_worker(self, definition: JsonObject, *, tools: frozenset[str]) -> bool:
+        """Whether only a worker can finish the judgement: the definition names code, or a tool not known here."""
+
+    def json_schema(self) -> JsonObject:
+        """The JSON Schema of definitions, published under `/api/v1/frameworks/{name}/schema`."""
+
+
+@dataclass(frozen=True)
+class ModelEndpoint:
+    """The gateway, as one attempt of one step sees it: an OpenAI-compatible base URL that nobody else can guess.
+
+    `default_model` is the model where a definition names none. `api_key` is a placeholder; the gateway adds the real one.
+    """
+
+    base_url: str
+    api_key: str
+    default_model: str
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A registered tool as a model sees it: a name, a sentence, and the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+
+
+class ToolBox(Protocol):
+    """The journaled door to tools. Both calls may be used from any thread and any event loop.
+
+    A call is answered from the journal when this step already made it in an earlier attempt. With `errors_as_answers`
+    a tool's failure is itself an answer (text beginning with "Error:"), journaled like one: what an agent was told stays
+    told. Without it the failure is raised as `ToolFailed`.
+    """
+
+    def specs(self, names: Sequence[str]) -> list[ToolSpec]: ...
+
+    async def call(self, name: str, arguments: JsonObject, *, errors_as_answers: bool = False) -> Json: ...
+
+    def call_sync(self, name: str, arguments: JsonObject, *, errors_as_answers: bool = False) -> Json: ...
+
+
+@dataclass
+class StepContext:
+    """What a step may use. Model calls go to `model`, tool calls to `tools`; there is no other way out."""
+
+    execution_id: str
+    step_index: int
+    #: Increases by one with every attempt of the same step, beginning with 1.
+    attempt: int
+    model: ModelEndpoint
+    tools: ToolBox
+    #: Reports that the step is alive and what it is doing, in a few words; cheap, callable from any thread.
+    progress: Callable[[str], None] = lambda _note: None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class StepResult:
+    """What one step did.
+
+    `state` is the whole state after it. `next_step` is the name of what comes next, or None when the run is done; then
+    `outputs` holds the run's result. `unit` is what the step itself produced (for people: the agent's or nodes' output).
+    """
+
+    state: JsonObject
+    next_step: str | None
+    outputs: Json = None
+    unit: Json = None
+
+
+class Adapter(Protocol):
+    """The half that loads the framework. One instance per worker process; must hold no state of any run."""
+
+    name: str
+
+    async def check(self, definition: JsonObject, *, tools: ToolBox) -> list[Problem]:
+        """What only loading can tell: does the entry point exist and compile, are all tools registered?"""
+
+    def start(self, definition: JsonObject, inputs: JsonObject) -> JsonObject:
+        """The state before the first step. Holds the inputs."""
+
+    async def first_step(self, definition: JsonObject) -> str:
+        """Name of the first step of a definition that had to be loaded to know it."""
+
+    async def run_step(self, definition: JsonObject, state: JsonObject, context: StepContext) -> StepResult:
+        """Does exactly one step. Called at least once per step: everything that costs goes through `context`.
+
+        Raises `BadDefinition` for what a retry cannot mend; other errors are retried. Cancelling the task stops the step.
+        """
+
+    def view(self, state: JsonObject) -> JsonObject:
+        """A state for people: plain JSON of values and outputs, without the framework's bookkeeping."""
+
+
+class ToolFailed(Exception):
+    """A tool raised; the message is the tool's own."""
+
+
+class StepError(Exception):
+    """A step that failed for a reason that is known. `failure_type` is one of the types of the `failures` table."""
+
+    failure_type = "agent_error"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BadDefinition(StepError):
+    """The definition or the state cannot be run; trying again cannot help."""
+
+    failure_type = "validation_error"
+    retryable = False
+
+
+class ModelUnavailable(StepError):
+    """The model endpoint did not answer, or answered 429 or 5xx; the message names the endpoint."""
+
+    failure_type = "model_unavailable"
+
+
+class ModelRejected(StepError):
+    """The model endpoint refused a call (400, 401, 404 ...): the same call will be refused again."""
+
+    failure_type = "model_rejected"
+    retryable = False
+
+
+class StaleAttempt(StepError):
+    """A newer attempt of the same step is running: this one must not act any more."""
+
+    failure_type = "stale_attempt"

@@ -1,0 +1,1 @@
+"""Data and persistence: tables, repositories, migrations, and the dataclasses that cross Temporal."""

@@ -1,0 +1,137 @@
+"""Every error that a user can meet, with its stable code and HTTP status, in one family.
+
+The layers below `api/` raise these without knowing HTTP; `api/errors.py` turns them into the envelope of the
+low-level design (section 5.2) once. Codes are part of the interface: never rename one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with what a user sent.
+
+    `path` names the field from the root of the request's body, as in `workflow_definition.nodes[2].tool`.
+    """
+
+    path: str
+    message: str
+
+
+class OmiumError(Exception):
+    """Base of all: `code` is stable, `status` is the HTTP status, `details` is JSON for the caller."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, Any] = details
+
+
+class InvalidInput(OmiumError):
+    """What was sent is understood and wrong: carries the problems, each with the path of its field."""
+
+    code = "INVALID_INPUT"
+    status = 422
+
+    def __init__(self, message: str, problems: Sequence[Problem] = (), **details: Any) -> None:
+        super().__init__(message, **details)
+        self.problems = list(problems)
+        if self.problems:
+            self.details["errors"] = [{"path": p.path, "message": p.message} for p in self.problems]
+
+
+class MalformedRequest(OmiumError):
+    """What was sent cannot be read at all: no JSON, no UTF-8."""
+
+    code = "MALFORMED_REQUEST"
+    status = 400
+
+
+class PayloadTooLarge(OmiumError):
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+
+
+class NotAuthenticated(OmiumError):
+    code = "AUTH_INVALID_CREDENTIALS"
+    status = 401
+
+
+class NotPermitted(OmiumError):
+    code = "AUTH_INSUFFICIENT_PERMISSIONS"
+    status = 403
+
+
+class NotFound(OmiumError):
+    """Also the answer for what belongs to another tenant: nobody learns what exists elsewhere."""
+
+    code = "NOT_FOUND"
+    status = 404
+
+
+class WorkflowNotFound(NotFound):
+    code = "WORKFLOW_NOT_FOUND"
+
+
+class ExecutionNotFound(NotFound):
+    code = "EXECUTION_NOT_FOUND"
+
+
+class CheckpointNotFound(NotFound):
+    code = "CHECKPOINT_NOT_FOUND"
+
+
+class FailureNotFound(NotFound):
+    code = "FAILURE_NOT_FOUND"
+
+
+class Conflict(OmiumError):
+    code = "CONFLICT"
+    status = 409
+
+
+class IdempotencyConflict(Conflict):
+    """The same Idempotency-Key came with another body."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class ExecutionCannotRetry(Conflict):
+    code = "EXECUTION_CANNOT_RETRY"
+
+
+class WorkflowNotActive(Conflict):
+    code = "WORKFLOW_NOT_ACTIVE"
+
+
+class CheckpointCorrupted(OmiumError):
+    """Stored bytes do not match their hash, or are gone."""
+
+    code = "CHECKPOINT_CORRUPTED"
+    status = 500
+
+
+class Unavailable(OmiumError):
+    """A part that the request needs (database, Temporal, a worker) does not answer now; trying again is right."""
+
+    code = "SERVICE_UNAVAILABLE"
+    status = 503
+
+
+class WorkerUnavailable(Unavailable):
+    """No worker of the framework answered in time."""
+
+    code = "WORKER_UNAVAILABLE"
+
+
+class ConfigurationError(OmiumError):
+    """The process cannot start with these settings; the message says which one and what to do."""
+
+    code = "CONFIGURATION_ERROR"

@@ -1,0 +1,131 @@
+"""The one place where settings come from: `OMIUM_*` variables, read once when a process starts.
+
+`Settings()` is created in the entry points (`api/__main__.py`, `workers/main.py`, the command line) and handed down;
+nothing below reads the environment. What `docker-compose.yml` sets and what `omium up` sets are the same names.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from omium_core.errors import ConfigurationError
+
+#: What a fresh checkout uses when nothing is set. Refused when `environment` is production.
+DEVELOPMENT_PEPPER = "omium-development-pepper"
+
+FRAMEWORKS = ("langgraph", "crewai")
+
+#: Top-level import names of the platform itself; a user's module must not shadow one of them.
+OWN_MODULES = frozenset({"api", "models", "workflows", "activities", "workers", "omium_core", "omium"})
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+
+
+class ModelPrice(BaseModel):
+    """Price of one model in US dollars per million tokens."""
+
+    input: Decimal = Decimal(0)
+    output: Decimal = Decimal(0)
+
+
+class Settings(BaseSettings):
+    """All settings of all processes; each reads what it needs."""
+
+    model_config = SettingsConfigDict(env_prefix="OMIUM_", frozen=True, extra="ignore")
+
+    environment: Literal["development", "production"] = "development"
+    log_level: str = "INFO"
+    log_format: Literal["json", "text"] = "json"
+
+    # Where the parts are
+    database_url: SecretStr = SecretStr("postgresql+asyncpg://omium@127.0.0.1:5432/omium")
+    database_pool_size: int = 10
+    temporal_address: str = "127.0.0.1:7233"
+    temporal_namespace: str = "default"
+    temporal_ui_url: str = "http://127.0.0.1:8233"
+
+    # The object store: where states, large inputs and large outputs lie
+    store: Literal["file", "s3"] = "file"
+    store_path: Path = Path(".omium/objects")
+    s3_bucket: str = "omium"
+    s3_endpoint_url: str | None = None
+    s3_region: str = "us-east-1"
+    s3_access_key_id: str | None = None
+    s3_secret_access_key: SecretStr | None = None
+
+    # The API
+    api_host: str = "127.0.0.1"
+    api_port: int = 8000
+    api_key_pepper: SecretStr = SecretStr(DEVELOPMENT_PEPPER)
+    max_body_bytes: int = 8 * 1024 * 1024
+    #: Values up to this size stay in their row; larger ones go to the object store.
+    inline_bytes: int = 16 * 1024
+    #: Seconds a request waits for what only a worker can tell (does an entry point exist and compile?).
+    worker_check_timeout: float = 15.0
+    bootstrap_api_key: SecretStr | None = None
+
+    # Workers
+    #: The frameworks whose queues a worker process serves.
+    frameworks: CommaSeparated = FRAMEWORKS
+    max_concurrent_steps: int = 50
+    #: A dead worker is noticed after this many seconds without a heartbeat.
+    heartbeat_timeout: float = 3.0
+    #: Longest time for one attempt of one step.
+    step_timeout: float = 3600.0
+    #: How often a step may fail (model down, tool down) before its run fails. A died worker is no failure.
+    step_max_failures: int = 5
+    #: First pause after a failure, in seconds; doubles each time up to `retry_max_interval`.
+    retry_initial_interval: float = 1.0
+    retry_max_interval: float = 30.0
+    #: Bound for graphs with cycles, where a definition names none.
+    max_steps: int = 200
+    metrics_port: int | None = None
+    #: Touched when a process is ready; `omium up` waits for it.
+    ready_file: Path | None = None
+
+    # Users' code and tools
+    agent_path: CommaSeparated = ()
+    agent_modules: CommaSeparated = ()
+    tool_modules: CommaSeparated = ()
+    #: Hosts, or networks such as 10.0.0.0/8, that `http_request` may reach although they are private.
+    http_allow_private: CommaSeparated = ()
+
+    # The model provider behind the gateway
+    llm_base_url: str | None = None
+    llm_api_key: SecretStr | None = None
+    llm_model: str | None = None
+    llm_force_model: bool = False
+    llm_timeout: float = 120.0
+    model_prices: dict[str, ModelPrice] = Field(default_factory=dict)
+
+    @field_validator("frameworks", "agent_path", "agent_modules", "tool_modules", "http_allow_private", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            # OMIUM_AGENT_PATH reads like PATH too
+            return tuple(part.strip() for part in value.replace(":", ",").split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_run(self) -> Self:
+        for module in (*self.agent_modules, *self.tool_modules):
+            top = module.partition(".")[0]
+            if top in OWN_MODULES:
+                raise ConfigurationError(
+                    f"OMIUM_AGENT_MODULES / OMIUM_TOOL_MODULES names {module!r}, but {top!r} is a module of Omium itself. "
+                    "Rename yours, or put it inside a package with another name."
+                )
+        unknown = sorted(set(self.frameworks) - set(FRAMEWORKS))
+        if unknown:
+            raise ConfigurationError(f"OMIUM_FRAMEWORKS names {unknown[0]!r}; known are: {', '.join(FRAMEWORKS)}.")
+        if self.environment == "production" and self.api_key_pepper.get_secret_value() == DEVELOPMENT_PEPPER:
+            raise ConfigurationError(
+                "OMIUM_API_KEY_PEPPER has its development default. Set it to a long random value: "
+                "it is what makes a stolen table of key hashes worthless."
+            )
+        return self
