@@ -1,0 +1,47 @@
+"""The first tenant, its first user and the admin key, for a new installation."""
+
+from __future__ import annotations
+
+from sqlalchemy import pool, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.keys import hash_key, visible_prefix
+from models.tables import ApiKey, Tenant, User
+
+BOOTSTRAP_SLUG = "default"
+
+
+async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
+    """Makes sure that `api_key` is the admin key of the tenant "default". Calling it again changes nothing."""
+    engine = create_async_engine(database_url, poolclass=pool.NullPool)
+    try:
+        async with AsyncSession(engine) as session, session.begin():
+            await session.execute(
+                insert(Tenant).values(_row(Tenant(name="Default", slug=BOOTSTRAP_SLUG))).on_conflict_do_nothing()
+            )
+            tenant = (await session.exec(select(Tenant).where(Tenant.slug == BOOTSTRAP_SLUG))).scalar_one()  # type: ignore[call-overload, arg-type]
+            user = User(tenant_id=tenant.id, email="admin@localhost", full_name="Administrator", role="owner")
+            await session.execute(insert(User).values(_row(user)).on_conflict_do_nothing())
+            digest = hash_key(pepper, api_key)
+            key = ApiKey(
+                tenant_id=tenant.id,
+                name="bootstrap",
+                key_prefix=visible_prefix(api_key),
+                key_hash=digest,
+                scopes=["read", "write", "admin"],
+            )
+            await session.execute(insert(ApiKey).values(_row(key)).on_conflict_do_nothing())
+            # the newest bootstrap key is the valid one: an older one may have been replaced because it leaked
+            await session.execute(
+                update(ApiKey)
+                .where(ApiKey.tenant_id == tenant.id, ApiKey.name == "bootstrap", ApiKey.key_hash != digest)  # type: ignore[arg-type]
+                .values(is_active=False)
+            )
+    finally:
+        await engine.dispose()
+
+
+def _row(record: Tenant | User | ApiKey) -> dict[str, object]:
+    return record.model_dump()

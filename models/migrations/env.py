@@ -1,0 +1,33 @@
+"""Alembic's entry: runs migrations on the connection that `models.migrate` hands over, or on OMIUM_DATABASE_URL."""
+
+from __future__ import annotations
+
+import asyncio
+
+from alembic import context
+from sqlalchemy import Connection, pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from models.tables import Table
+from omium_core.settings import Settings
+
+
+def run(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=Table.metadata, compare_type=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def run_from_settings() -> None:
+    engine = create_async_engine(Settings().database_url.get_secret_value(), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        await connection.run_sync(run)
+        await connection.commit()
+    await engine.dispose()
+
+
+handed_over = context.config.attributes.get("connection")
+if handed_over is None:
+    asyncio.run(run_from_settings())
+else:
+    run(handed_over)

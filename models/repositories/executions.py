@@ -1,0 +1,89 @@
+"""Executions and their steps, as the control plane reads and makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.repositories.base import Listing, Page, Repository
+from models.tables import Agent, Execution
+from models.tables.base import now
+from omium_core.errors import ExecutionNotFound
+
+
+class ExecutionRepository(Repository):
+    async def add(self, execution: Execution, agents: Sequence[Agent]) -> None:
+        self.session.add(execution)
+        await self.session.flush()
+        self.session.add_all(agents)
+        await self.session.flush()
+
+    async def get(self, execution_id: UUID, *, lock: bool = False) -> Execution:
+        query = select(Execution).where(col(Execution.tenant_id) == self.tenant_id, col(Execution.id) == execution_id)
+        execution = (await self.session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+        if execution is None:
+            raise ExecutionNotFound(f"Execution {execution_id} does not exist.", execution_id=str(execution_id))
+        return execution
+
+    async def agents(self, execution_id: UUID, lineage: int) -> Sequence[Agent]:
+        """The steps of one lineage, in order."""
+        query = (
+            select(Agent)
+            .where(
+                col(Agent.tenant_id) == self.tenant_id,
+                col(Agent.execution_id) == execution_id,
+                col(Agent.lineage) == lineage,
+            )
+            .order_by(col(Agent.step_index))
+        )
+        return (await self.session.execute(query)).scalars().all()
+
+    async def list(
+        self,
+        page: Page,
+        *,
+        status: str | None = None,
+        workflow_id: UUID | None = None,
+        framework: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+    ) -> Listing[Execution]:
+        query = select(Execution).where(col(Execution.tenant_id) == self.tenant_id)
+        if status is not None:
+            query = query.where(col(Execution.status) == status)
+        if workflow_id is not None:
+            query = query.where(col(Execution.workflow_id) == workflow_id)
+        if framework is not None:
+            query = query.where(col(Execution.framework) == framework)
+        if created_after is not None:
+            query = query.where(col(Execution.created_at) > created_after)
+        if created_before is not None:
+            query = query.where(col(Execution.created_at) < created_before)
+        return await self._page(query, Execution, page)
+
+
+async def pending_executions(session: AsyncSession, *, older_than: float, limit: int = 100) -> Sequence[Execution]:
+    """Rows of all tenants that were committed but not begun for `older_than` seconds: for the reconciler."""
+    query = (
+        select(Execution)
+        .where(col(Execution.status) == "pending", col(Execution.updated_at) < now() - timedelta(seconds=older_than))
+        .order_by(col(Execution.id))
+        .limit(limit)
+    )
+    return (await session.execute(query)).scalars().all()
+
+
+async def running_executions(session: AsyncSession, *, older_than: float, limit: int = 100) -> Sequence[Execution]:
+    """Rows of all tenants that are under way and were not touched for `older_than` seconds: for the reconciler."""
+    query = (
+        select(Execution)
+        .where(col(Execution.status) == "running", col(Execution.updated_at) < now() - timedelta(seconds=older_than))
+        .order_by(col(Execution.updated_at))
+        .limit(limit)
+    )
+    return (await session.execute(query)).scalars().all()

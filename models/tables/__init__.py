@@ -1,0 +1,27 @@
+"""The tables, one aggregate a file. Importing this package registers all of them with the metadata."""
+
+from models.tables.base import Table
+from models.tables.checkpoints import Checkpoint
+from models.tables.events import ExecutionEvent
+from models.tables.executions import Agent, Execution
+from models.tables.failures import Failure
+from models.tables.idempotency import IdempotencyKey
+from models.tables.journal import JournalEntry
+from models.tables.tenants import ApiKey, Tenant, User
+from models.tables.workflows import Workflow, WorkflowVersion
+
+__all__ = [
+    "Agent",
+    "ApiKey",
+    "Checkpoint",
+    "Execution",
+    "ExecutionEvent",
+    "Failure",
+    "IdempotencyKey",
+    "JournalEntry",
+    "Table",
+    "Tenant",
+    "User",
+    "Workflow",
+    "WorkflowVersion",
+]

@@ -1,0 +1,40 @@
+"""Failures of executions, for people who must decide what to do next."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint
+from sqlmodel import Field
+
+from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+
+
+class Failure(Table, table=True):
+    """One thing that went wrong in a run, classified."""
+
+    __tablename__ = "failures"
+    __table_args__ = (
+        CheckConstraint("severity IN ('low', 'medium', 'high', 'critical')", name="valid_severity"),
+        CheckConstraint("recovery_status IN ('pending', 'resolved')", name="valid_recovery_status"),
+    )
+
+    id: UUID = id_field()
+    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
+    execution_id: UUID = Field(foreign_key="executions.id", ondelete="CASCADE", index=True)
+    lineage: int = 0
+    step_index: int | None = None
+    step_name: str | None = Field(default=None, max_length=255)
+    failure_type: str = Field(max_length=100, index=True)
+    severity: str = Field(default="high", max_length=50)
+    error_message: str
+    stack_trace: str | None = None
+    root_cause: str | None = None
+    recovery_suggestion: str | None = None
+    is_recoverable: bool = True
+    recovery_status: str = Field(default="pending", max_length=50)
+    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    created_at: datetime = time_field()
+    resolved_at: datetime | None = optional_time_field()

@@ -1,0 +1,76 @@
+"""Tenants, their people and their keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, String
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field
+
+from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+
+
+class Tenant(Table, table=True):
+    """A customer: everything else belongs to exactly one."""
+
+    __tablename__ = "tenants"
+    __table_args__ = (
+        CheckConstraint("subscription_tier IN ('starter', 'professional', 'enterprise')", name="valid_tier"),
+        CheckConstraint("subscription_status IN ('active', 'suspended', 'cancelled', 'trial')", name="valid_status"),
+    )
+
+    id: UUID = id_field()
+    name: str = Field(max_length=255)
+    slug: str = Field(max_length=100, unique=True)
+    subscription_tier: str = Field(default="starter", max_length=50)
+    subscription_status: str = Field(default="active", max_length=50, index=True)
+    stripe_customer_id: str | None = Field(default=None, max_length=255)
+    credits_balance: int = Field(default=0, sa_type=BigInteger)
+    max_checkpoints_per_month: int = 50_000
+    max_concurrent_executions: int = 10
+    max_api_calls_per_month: int = 100_000
+    billing_email: str | None = Field(default=None, max_length=255)
+    billing_address: dict[str, Any] | None = json_field()
+    settings: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
+    deleted_at: datetime | None = optional_time_field()
+
+
+class User(Table, table=True):
+    """A person who works for a tenant."""
+
+    __tablename__ = "users"
+
+    id: UUID = id_field()
+    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
+    email: str = Field(max_length=255, unique=True)
+    full_name: str | None = Field(default=None, max_length=255)
+    avatar_url: str | None = Field(default=None, max_length=500)
+    role: str = Field(default="member", max_length=50)
+    is_active: bool = True
+    last_login_at: datetime | None = optional_time_field()
+    created_at: datetime = time_field()
+    updated_at: datetime = time_field()
+
+
+class ApiKey(Table, table=True):
+    """A key for programs. Only its HMAC is stored; `key_prefix` is what people recognise it by."""
+
+    __tablename__ = "api_keys"
+
+    id: UUID = id_field()
+    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
+    user_id: UUID | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
+    name: str = Field(max_length=255)
+    key_prefix: str = Field(max_length=20, index=True)
+    key_hash: str = Field(max_length=64, unique=True)
+    scopes: list[str] = Field(default_factory=lambda: ["read", "write"], sa_type=ARRAY(String(50)))  # type: ignore[call-overload]
+    last_used_at: datetime | None = optional_time_field()
+    expires_at: datetime | None = optional_time_field()
+    revoked_at: datetime | None = optional_time_field()
+    is_active: bool = True
+    created_at: datetime = time_field()
