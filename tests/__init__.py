@@ -1,0 +1,1 @@
+"""The tests of the platform; one package, so that helpers in `tests.support` have one import name."""

@@ -1,0 +1,1 @@
+"""What several tests share: servers and builders that behave like the real parts."""
