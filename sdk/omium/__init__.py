@@ -1,0 +1,52 @@
+"""Client of Omium, the platform for durable AI agent runs.
+
+`OmiumClient` blocks, `AsyncOmiumClient` is its twin for asyncio; both have the same resources and methods. Names are
+loaded when first used, so that the command line starts quickly.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omium.client import AsyncOmiumClient, OmiumClient
+    from omium.errors import (
+        AuthenticationError,
+        ConfigurationError,
+        Conflict,
+        ExecutionTimeout,
+        InvalidArgument,
+        InvalidInput,
+        NotFound,
+        OmiumAPIError,
+        OmiumConnectionError,
+        OmiumError,
+    )
+
+__all__ = [
+    "AsyncOmiumClient",
+    "AuthenticationError",
+    "ConfigurationError",
+    "Conflict",
+    "ExecutionTimeout",
+    "InvalidArgument",
+    "InvalidInput",
+    "NotFound",
+    "OmiumAPIError",
+    "OmiumClient",
+    "OmiumConnectionError",
+    "OmiumError",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("omium")
+    if name in __all__:
+        module = import_module("omium.client" if name.endswith("Client") else "omium.errors")
+        return getattr(module, name)
+    raise AttributeError(f"module 'omium' has no attribute {name!r}")

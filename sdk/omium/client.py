@@ -1,0 +1,175 @@
+"""The two clients. They differ in how they send and how they wait, and in nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import httpx
+from tenacity import AsyncRetrying, Retrying
+
+from omium.calls import Flow, Pause, Request
+from omium.config import resolve
+from omium.errors import OmiumError
+from omium.resources import Checkpoints, Executions, Failures, Workflows
+from omium.transport import client_options, connection_error, read_answer, request_arguments, retry_policy
+from omium.types import JsonObject
+
+T = TypeVar("T")
+
+#: Needs no key: it is what one asks when nothing else works.
+HEALTH: Request[JsonObject] = Request("GET", "health/ready", needs_key=False, retry=False)
+
+
+class OmiumClient:
+    """Blocking client. Safe to share between threads; close it, or use it in a `with` block.
+
+    Args:
+        api_key: defaults to OMIUM_API_KEY, then the configuration file, then the local stack.
+        base_url: with or without /api/v1; defaults to OMIUM_BASE_URL, then as above, then http://127.0.0.1:8000.
+        timeout: seconds for one request.
+        max_retries: how often a request is repeated when the connection fails or a proxy answers 502, 503 or 504.
+            Only reads, and starts (which carry an Idempotency-Key), are ever repeated.
+
+    Every method raises a subclass of `omium.OmiumError`.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 30,
+        max_retries: int = 4,
+    ) -> None:
+        self._connection = resolve(api_key, base_url)
+        self._max_retries = max_retries
+        self._http = httpx.Client(**client_options(self._connection, timeout))
+        self.workflows: Workflows[OmiumClient] = Workflows(self)
+        self.executions: Executions[OmiumClient] = Executions(self)
+        self.checkpoints: Checkpoints[OmiumClient] = Checkpoints(self)
+        self.failures: Failures[OmiumClient] = Failures(self)
+
+    @property
+    def base_url(self) -> str:
+        """The address in use, with /api/v1."""
+        return self._connection.base_url
+
+    def health(self) -> JsonObject:
+        """Whether the API and what it needs are ready. Asked once, without a key."""
+        return self.run(HEALTH)
+
+    def run(self, plan: Request[T] | Flow[T]) -> T:
+        """Carries out what a method of a resource describes."""
+        if isinstance(plan, Request):
+            return self._send(plan)
+        reply: Any = None
+        while True:
+            try:
+                effect = plan.send(reply)
+            except StopIteration as end:
+                return cast(T, end.value)
+            reply = self._perform(effect)
+
+    def _perform(self, effect: Request[Any] | Pause) -> Any:
+        if isinstance(effect, Pause):
+            time.sleep(effect.seconds)
+            return None
+        try:
+            return self._send(effect)
+        except OmiumError as error:
+            return error
+
+    def _send(self, request: Request[T]) -> T:
+        arguments = request_arguments(request, self._connection)
+        return cast(T, Retrying(**retry_policy(request, self._max_retries))(self._send_once, arguments))
+
+    def _send_once(self, arguments: dict[str, Any]) -> Any:
+        try:
+            return read_answer(self._http.request(**arguments))
+        except httpx.RequestError as error:
+            raise connection_error(error, self._connection) from error
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncOmiumClient:
+    """The same for asyncio: the same arguments and methods, each of which is awaited. Use it in `async with`."""
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 30,
+        max_retries: int = 4,
+    ) -> None:
+        self._connection = resolve(api_key, base_url)
+        self._max_retries = max_retries
+        self._http = httpx.AsyncClient(**client_options(self._connection, timeout))
+        self.workflows: Workflows[AsyncOmiumClient] = Workflows(self)
+        self.executions: Executions[AsyncOmiumClient] = Executions(self)
+        self.checkpoints: Checkpoints[AsyncOmiumClient] = Checkpoints(self)
+        self.failures: Failures[AsyncOmiumClient] = Failures(self)
+
+    @property
+    def base_url(self) -> str:
+        """The address in use, with /api/v1."""
+        return self._connection.base_url
+
+    async def health(self) -> JsonObject:
+        """Whether the API and what it needs are ready. Asked once, without a key."""
+        return await self.run(HEALTH)
+
+    async def run(self, plan: Request[T] | Flow[T]) -> T:
+        """Carries out what a method of a resource describes."""
+        if isinstance(plan, Request):
+            return await self._send(plan)
+        reply: Any = None
+        while True:
+            try:
+                effect = plan.send(reply)
+            except StopIteration as end:
+                return cast(T, end.value)
+            reply = await self._perform(effect)
+
+    async def _perform(self, effect: Request[Any] | Pause) -> Any:
+        if isinstance(effect, Pause):
+            await asyncio.sleep(effect.seconds)
+            return None
+        try:
+            return await self._send(effect)
+        except OmiumError as error:
+            return error
+
+    async def _send(self, request: Request[T]) -> T:
+        arguments = request_arguments(request, self._connection)
+        return cast(T, await AsyncRetrying(**retry_policy(request, self._max_retries))(self._send_once, arguments))
+
+    async def _send_once(self, arguments: dict[str, Any]) -> Any:
+        try:
+            return read_answer(await self._http.request(**arguments))
+        except httpx.RequestError as error:
+            raise connection_error(error, self._connection) from error
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,10 @@
+"""The resources of the API, one module each. Their methods describe requests; see `omium.calls`."""
+
+from __future__ import annotations
+
+from omium.resources.checkpoints import Checkpoints
+from omium.resources.executions import Executions
+from omium.resources.failures import Failures
+from omium.resources.workflows import Workflows
+
+__all__ = ["Checkpoints", "Executions", "Failures", "Workflows"]
