@@ -1,0 +1,1 @@
+"""The stores: one suite that every object store passes, and what stands on them."""
