@@ -1,0 +1,129 @@
+"""The half of the CrewAI adapter that runs crews, one step at a time.
+
+A state is `{"inputs": {...}, "outputs": [...]}`: what the run was given, and a `SavedOutput` for each finished task. CrewAI
+itself is imported by `create`, after its environment is set.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from activities.adapters.base import BadDefinition, JsonObject, StepContext, StepResult, ToolBox
+from activities.adapters.crewai.checks import concurrent_run
+from activities.adapters.crewai.definition import DEFINITION, step_name
+from activities.adapters.crewai.environment import home_in, prepare_environment
+from activities.adapters.crewai.reading import CrewSpec, read_crew
+from omium_core.errors import Problem
+from omium_core.settings import Settings
+
+if TYPE_CHECKING:
+    from activities.adapters.crewai.build import SavedOutput
+
+
+class _Runtime(Protocol):
+    """What `crew_run`, the module that imports CrewAI, offers."""
+
+    async def try_to_build(self, crew: CrewSpec, tools: ToolBox) -> str | None: ...
+
+    async def run_tasks(
+        self, crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], tasks: range, context: StepContext
+    ) -> list[SavedOutput]: ...
+
+
+class CrewAIAdapter:
+    """Implements `Adapter` for crews. Keeps nothing of a run."""
+
+    name = DEFINITION.name
+
+    def __init__(self, runtime: _Runtime) -> None:
+        self._runtime = runtime
+
+    async def check(self, definition: JsonObject, *, tools: ToolBox) -> list[Problem]:
+        """Whether all tools are registered, and whether CrewAI can build the crew."""
+        problems = DEFINITION.validate(definition, tools=None)
+        crew = read_crew(definition).crew
+        for path, names in _named_tools(crew):
+            for index, name in enumerate(names):
+                try:
+                    tools.specs([name])
+                except Exception as error:
+                    problems.append(Problem(f"{path}.tools[{index}]", str(error)))
+        if not problems and (refusal := await self._runtime.try_to_build(crew, tools)) is not None:
+            problems.append(Problem("", f"CrewAI cannot build this crew: {refusal}"))
+        return problems
+
+    def start(self, definition: JsonObject, inputs: JsonObject) -> JsonObject:
+        return {"inputs": {**read_crew(definition).crew.default_inputs, **inputs}, "outputs": []}
+
+    async def first_step(self, definition: JsonObject) -> str:
+        return step_name(_readable(definition), 0)
+
+    async def run_step(self, definition: JsonObject, state: JsonObject, context: StepContext) -> StepResult:
+        """Runs the first task that has no output, or the asynchronous tasks that begin there."""
+        crew = _readable(definition)
+        inputs, done = _read_state(state)
+        if len(done) >= len(crew.tasks):
+            raise BadDefinition(
+                f"All {len(crew.tasks)} tasks of this crew have an output; there is no step left to do."
+            )
+        tasks = concurrent_run(crew, len(done))
+        context.progress(step_name(crew, len(done)))
+        produced = await self._runtime.run_tasks(crew, inputs, done, tasks, context)
+        outputs = [*done, *produced]
+        is_last = len(outputs) == len(crew.tasks)
+        units = [{"name": output["name"], "agent": output["agent"], "output": output["raw"]} for output in produced]
+        return StepResult(
+            state={"inputs": inputs, "outputs": outputs},
+            next_step=None if is_last else step_name(crew, len(outputs)),
+            outputs=_result(outputs) if is_last else None,
+            unit=units[0] if len(units) == 1 else units,
+        )
+
+    def view(self, state: JsonObject) -> JsonObject:
+        inputs, done = _read_state(state)
+        return {"inputs": inputs, "tasks_output": list(done)}
+
+
+def create(settings: Settings, scratch: Path) -> CrewAIAdapter:
+    """Imports CrewAI into this process, which takes some seconds, and returns its adapter."""
+    prepare_environment(scratch)
+    with home_in(scratch):
+        runtime = importlib.import_module("activities.adapters.crewai.crew_run")
+    return CrewAIAdapter(cast("_Runtime", runtime))
+
+
+def _readable(definition: JsonObject) -> CrewSpec:
+    reading = read_crew(definition)
+    if reading.problems:
+        first = reading.problems[0]
+        raise BadDefinition(f"{first.path}: {first.message}")
+    return reading.crew
+
+
+def _read_state(state: JsonObject) -> tuple[JsonObject, list[SavedOutput]]:
+    """Inputs and outputs of a state; people may have edited it."""
+    inputs, outputs = state.get("inputs"), state.get("outputs")
+    if not isinstance(inputs, Mapping) or not isinstance(outputs, list):
+        raise BadDefinition("The state of a crew holds `inputs` (an object) and `outputs` (a list).")
+    return dict(inputs), [_saved(output, index) for index, output in enumerate(outputs)]
+
+
+def _saved(output: Any, index: int) -> SavedOutput:
+    if not isinstance(output, Mapping) or not isinstance(output.get("raw"), str):
+        raise BadDefinition(f"outputs[{index}] of the state holds no text under `raw`.")
+    name, agent = str(output.get("name", f"task {index + 1}")), str(output.get("agent", ""))
+    return {"name": name, "agent": agent, "raw": output["raw"], "json": output.get("json")}
+
+
+def _result(outputs: list[SavedOutput]) -> JsonObject:
+    last = outputs[-1]
+    structured = {} if last["json"] is None else {"json": last["json"]}
+    return {"raw": last["raw"], **structured, "tasks_output": outputs}
+
+
+def _named_tools(crew: CrewSpec) -> list[tuple[str, list[str]]]:
+    agents = [(crew.agent_paths[name], agent.tools or []) for name, agent in crew.agents.items()]
+    return agents + [(task.path, task.spec.tools or []) for task in crew.tasks]

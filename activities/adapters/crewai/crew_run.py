@@ -1,0 +1,75 @@
+"""Runs tasks of a crew with CrewAI. The only way into CrewAI for the adapter: importing this module imports the framework."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from activities.adapters.base import BadDefinition, JsonObject, ModelEndpoint, StepContext, StepError, ToolBox
+from activities.adapters.crewai.build import CrewBuilder, SavedOutput
+from activities.adapters.crewai.definition import task_label
+from activities.adapters.crewai.line import CrewGaveUp, Line
+from activities.adapters.crewai.llm import LineTransport
+from activities.adapters.crewai.reading import CrewSpec
+
+
+class GuardrailRejected(StepError):
+    """A task's output did not pass its guardrail, however often it was asked again: the journal would tell the same story."""
+
+    failure_type = "validation_error"
+    retryable = False
+
+
+async def run_tasks(
+    crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], tasks: range, context: StepContext
+) -> list[SavedOutput]:
+    """The outputs of `tasks`, run at the same time after the `done` ones, in their order. The first failure ends all."""
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(_run_task(crew, inputs, done, index, context)) for index in tasks]
+    return [task.result() for task in running]
+
+
+async def _run_task(
+    crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], index: int, context: StepContext
+) -> SavedOutput:
+    """One task in a crew of its own: agents of CrewAI do one thing at a time."""
+    line = Line()
+    transport = LineTransport(line)
+
+    async def work() -> SavedOutput:
+        ready = CrewBuilder(crew, context, line, transport).build(done, index)
+        await ready.akickoff(inputs=inputs)
+        return _saved(ready.tasks[-1].output, task_label(crew.tasks[index], index))
+
+    try:
+        return await line.run(work)
+    finally:
+        line.cut()
+        await transport.aclose()
+
+
+def _saved(output: Any, name: str) -> SavedOutput:
+    structured = output.json_dict
+    if structured is None and output.pydantic is not None:
+        structured = output.pydantic.model_dump(mode="json")
+    return {"name": name, "agent": output.agent, "raw": output.raw, "json": structured}
+
+
+async def try_to_build(crew: CrewSpec, tools: ToolBox) -> str | None:
+    """What CrewAI has against a crew; None if it builds. No call is made."""
+    line = Line()
+    transport = LineTransport(line)
+    context = StepContext("check", 0, 1, ModelEndpoint("http://127.0.0.1/v1", "none", "model"), tools)
+
+    async def work() -> None:
+        for index in range(len(crew.tasks)):
+            before = [SavedOutput(name="", agent="", raw="", json=None)] * index
+            CrewBuilder(crew, context, line, transport).build(before, index)
+
+    try:
+        await line.run(work)
+    except Exception as error:
+        return str(error)
+    finally:
+        await transport.aclose()
+    return None

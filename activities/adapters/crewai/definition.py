@@ -1,0 +1,161 @@
+"""The pure half of the CrewAI adapter: judges and plans a crew without importing CrewAI.
+
+A definition is a crew in CrewAI's own field names, so that `agents.yaml` and `tasks.yaml` can be posted as JSON:
+`{"agents": {name: {...}}, "tasks": {name: {...}} | [...], "process": "sequential" | "hierarchical", ...}`. The order of
+the tasks is the order in which they run. One task is one step; consecutive tasks with `async_execution` are one step together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from activities.adapters.base import JsonObject, Plan
+from activities.adapters.crewai.checks import check_crew, concurrent_run
+from activities.adapters.crewai.reading import CrewSpec, NamedTask, read_crew
+from activities.adapters.crewai.schema import (
+    LEFT_OUT,
+    AgentSpec,
+    CrewFields,
+    LLMSpec,
+    Part,
+    TaskSpec,
+)
+from omium_core.errors import Problem
+
+#: What CrewAI takes for a placeholder; other braces, as in JSON examples, are text.
+_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")
+_HIERARCHICAL_HINT: Final = "process is hierarchical without manager_llm or manager_agent: the default model manages."
+
+
+class CrewAIDefinition:
+    """Implements `FrameworkDefinition` for crews."""
+
+    name = "crewai"
+
+    def validate(self, definition: JsonObject, *, tools: frozenset[str] | None) -> list[Problem]:
+        """All problems of a crew, with paths such as `tasks.research.agent` or `tasks[1].context[0]`."""
+        reading = read_crew(definition)
+        return reading.problems + list(check_crew(reading.crew, tools, unread={p.path for p in reading.problems}))
+
+    def validate_inputs(self, definition: JsonObject, inputs: JsonObject) -> list[Problem]:
+        """Placeholders that neither the inputs nor the crew's own `inputs` fill; the path is the input's name."""
+        crew = read_crew(definition).crew
+        given = crew.default_inputs.keys() | inputs.keys()
+        missing = {name: where for where, name in reversed(list(placeholders(crew))) if name not in given}
+        problems = [
+            Problem(name, f"This input is missing: {where} uses {{{name}}}.") for name, where in missing.items()
+        ]
+        if "crew_chat_messages" in inputs:
+            problems.append(
+                Problem(
+                    "crew_chat_messages",
+                    "This name is reserved by CrewAI for its chat.",
+                )
+            )
+        return sorted(problems, key=lambda problem: problem.path)
+
+    def plan(self, definition: JsonObject, inputs: JsonObject) -> Plan:
+        """One step per task, or per run of asynchronous tasks."""
+        reading = read_crew(definition)
+        crew = reading.crew
+        warnings = list(reading.warnings)
+        if crew.fields.process == "hierarchical" and not (crew.fields.manager_llm or crew.fields.manager_agent):
+            warnings.append(_HIERARCHICAL_HINT)
+        return Plan(
+            steps=tuple(step_names(crew)),
+            agents=tuple(crew.agents),
+            warnings=tuple(warnings),
+        )
+
+    def needs_worker(self, definition: JsonObject, *, tools: frozenset[str]) -> bool:
+        """Only for tools that are not known here: a crew holds no code."""
+        crew = read_crew(definition).crew
+        named = [agent.tools for agent in crew.agents.values()] + [task.spec.tools for task in crew.tasks]
+        return not tools.issuperset(tool for names in named for tool in names or ())
+
+    def json_schema(self) -> JsonObject:
+        """The JSON Schema of crews."""
+        agents = _schema_of(AgentSpec, {"name": {"type": "string"}, "settings": {"type": "object"}})
+        tasks, crew = _schema_of(TaskSpec), _schema_of(CrewFields)
+        definitions = {"agent": agents, "task": tasks, "llm": _schema_of(LLMSpec)}
+        for part in (agents, tasks, crew):
+            part_definitions = part.pop("$defs", {})
+            definitions |= {name: body for name, body in part_definitions.items() if name != LLMSpec.__name__}
+        crew["properties"] |= {"agents": _named("agent"), "tasks": _named("task")}
+        schema = crew | {
+            "title": "CrewAI crew",
+            "required": ["agents", "tasks"],
+            "$defs": definitions,
+        }
+        schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+        return {key: _llm_once(value) for key, value in schema.items()}
+
+
+def placeholders(crew: CrewSpec) -> Iterator[tuple[str, str]]:
+    """Where CrewAI fills in inputs: pairs of path and name, in reading order."""
+    for name, agent in crew.agents.items():
+        for field in ("role", "goal", "backstory"):
+            for found in _PLACEHOLDER.findall(getattr(agent, field)):
+                yield f"{crew.agent_paths[name]}.{field}", found
+    for task in crew.tasks:
+        for field in ("description", "expected_output"):
+            for found in _PLACEHOLDER.findall(getattr(task.spec, field)):
+                yield f"{task.path}.{field}", found
+
+
+def step_names(crew: CrewSpec) -> Iterator[str]:
+    """What people see of each step: names of tasks and agents, and nothing of a prompt."""
+    start = 0
+    while start < len(crew.tasks):
+        run = concurrent_run(crew, start)
+        yield step_name(crew, start)
+        start = run.stop
+
+
+def step_name(crew: CrewSpec, start: int) -> str:
+    """The name of the step that begins with the task at `start`."""
+    return " + ".join(_task_name(crew, crew.tasks[index], index) for index in concurrent_run(crew, start))
+
+
+def _task_name(crew: CrewSpec, task: NamedTask, index: int) -> str:
+    agent = task.spec.agent or crew.fields.manager_agent or "manager"
+    return f"{task_label(task, index)} · {agent}"
+
+
+def task_label(task: NamedTask, index: int) -> str:
+    """A task's name, or its number where it has none."""
+    return task.name or f"task {index + 1}"
+
+
+def _schema_of(model: type[Part], extra: dict[str, JsonObject] | None = None) -> JsonObject:
+    """A part's schema with the fields that are accepted and left out."""
+    schema: dict[str, Any] = model.model_json_schema()
+    left_out = {name: {"description": note or "Accepted, without effect."} for name, note in LEFT_OUT[model].items()}
+    schema["properties"] |= left_out | (extra or {})
+    return schema
+
+
+def _named(part: str) -> JsonObject:
+    item = {"$ref": f"#/$defs/{part}"}
+    by_name = {"type": "object", "additionalProperties": item, "minProperties": 1}
+    one_key = {
+        "type": "object",
+        "additionalProperties": item,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    items = {"anyOf": [item, one_key]} if part == "agent" else item
+    return {"anyOf": [by_name, {"type": "array", "items": items, "minItems": 1}]}
+
+
+def _llm_once(value: Any) -> Any:
+    """Points all references to the model's own name of a part at the one that lists the left-out fields too."""
+    if isinstance(value, dict):
+        reference = {"$ref": "#/$defs/llm"} if value.get("$ref") == f"#/$defs/{LLMSpec.__name__}" else None
+        return reference or {key: _llm_once(item) for key, item in value.items()}
+    return [_llm_once(item) for item in value] if isinstance(value, list) else value
+
+
+DEFINITION: Final = CrewAIDefinition()
