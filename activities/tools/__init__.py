@@ -1,0 +1,1 @@
+"""Tools that agents call by name: the registry, and the tools that come with the platform."""

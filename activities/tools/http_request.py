@@ -1,0 +1,197 @@
+"""The tool `http_request`: one HTTP request to the public internet, and to nothing else.
+
+`httpx-secure` opens the connection to the very address that was judged, so a name that resolves differently the second
+time gains nothing. Every redirect is judged like the first request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import json as jsonlib
+import socket
+import ssl
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import httpx
+from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
+from pydantic import Field
+
+from activities.adapters.base import JsonObject, ToolFailed
+from activities.tools.addresses import Address, AddressPolicy
+
+MAX_BODY_BYTES = 256 * 1024
+MAX_REDIRECTS = 5
+_MAX_URL = 8_000
+#: Response headers that tell an agent something.
+_SHOWN_HEADERS = frozenset(
+    {"content-type", "content-length", "date", "etag", "last-modified", "link", "location", "retry-after"}
+)
+#: Headers that belong to the connection, or that would make one host answer for another.
+_REFUSED_HEADERS = frozenset(
+    {"host", "connection", "content-length", "transfer-encoding", "upgrade", "te", "trailer", "expect"}
+    | {"keep-alive", "proxy-authorization", "proxy-connection", "accept-encoding"}
+)
+#: What goes along to another origin; everything else may hold a secret that is meant for the first one.
+_HARMLESS_HEADERS = frozenset(
+    {"accept", "accept-encoding", "accept-language", "content-type", "content-length", "host", "user-agent"}
+)
+
+Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class HttpTool:
+    """Holds what the operator allows; `http_request` is the tool."""
+
+    def __init__(self, allow_private: Sequence[str]) -> None:
+        self._policy = AddressPolicy(allow_private)
+
+    async def http_request(
+        self,
+        url: Annotated[str, Field(description="Address, beginning with http:// or https://", max_length=_MAX_URL)],
+        idempotency_key: str,
+        method: Method = "GET",
+        headers: Annotated[dict[str, str] | None, Field(description="Headers of the request")] = None,
+        body: Annotated[str | None, Field(description="Body of the request as text")] = None,
+        json: Annotated[Any, Field(description="Body of the request as JSON data; not together with body")] = None,
+        timeout: Annotated[float, Field(description="Seconds for the whole request", gt=0, le=120)] = 30.0,
+    ) -> JsonObject:
+        """Sends an HTTP request to a public address and returns status, headers and body. Bodies are cut at 256 KB."""
+        if body is not None and json is not None:
+            raise ToolFailed("Give either body or json, not both.")
+        request = _request(url, method, headers or {}, body, json)
+        if method != "GET":
+            request.headers.setdefault("Idempotency-Key", idempotency_key)
+        try:
+            async with asyncio.timeout(timeout), self._client() as client:
+                return await self._follow(client, request)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise ToolFailed(f"{request.url.host} did not answer within {timeout:g} seconds.") from error
+        except SSRFProtectionError as error:
+            raise _refusal(error.hostname, error.ip_addr) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ToolFailed(f"The request to {request.url.host} failed: {error or type(error).__name__}") from error
+
+    def _client(self) -> httpx.AsyncClient:
+        # Without the environment: a proxy would open connections where nobody judges them.
+        client = httpx.AsyncClient(trust_env=False, verify=_ssl_context(), timeout=None)
+        return httpx_ssrf_protection(
+            client,
+            check_globally_reachable=False,
+            custom_validator=lambda host, address, _port: self._policy.allows(host, address),
+        )
+
+    async def _follow(self, client: httpx.AsyncClient, request: httpx.Request) -> JsonObject:
+        """Redirects are followed here, because httpx reads the whole body of each and sends every header on."""
+        for _ in range(MAX_REDIRECTS + 1):
+            await self._judge(request.url)
+            response = await client.send(request, stream=True, follow_redirects=False)
+            try:
+                if response.next_request is None:
+                    return await _answer(response)
+                request = _redirected(request, response.next_request)
+            finally:
+                await response.aclose()
+        raise ToolFailed(f"More than {MAX_REDIRECTS} redirects; the last one led to {request.url}.")
+
+    async def _judge(self, url: httpx.URL) -> None:
+        """Refuses what can be refused without opening a connection: even a refused one would tell which ports are open."""
+        if url.scheme not in ("http", "https"):
+            raise ToolFailed(f"The address must begin with http:// or https://, not with {url.scheme or 'nothing'!r}.")
+        if url.userinfo:
+            raise ToolFailed("The address must hold no user name or password; use a header.")
+        if not url.host:
+            raise ToolFailed("The address names no host.")
+        if url.port is not None and not 0 < url.port < 65536:
+            raise ToolFailed(f"The address names the port {url.port}, which cannot be.")
+        for address in await _addresses(url):
+            if not self._policy.allows(url.host, address):
+                raise _refusal(url.host, address)
+
+
+async def _addresses(url: httpx.URL) -> list[Address]:
+    port = url.port or (443 if url.scheme == "https" else 80)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise ToolFailed(f"The host {url.host!r} cannot be found: {error}") from error
+    return [ipaddress.ip_address(entry[4][0]) for entry in found]
+
+
+def _request(url: str, method: str, headers: Mapping[str, str], body: str | None, json: Any) -> httpx.Request:
+    refused = sorted(name for name in headers if name.lower() in _REFUSED_HEADERS)
+    if refused:
+        raise ToolFailed(f"The header {refused[0]!r} cannot be set.")
+    try:
+        content = body if json is None else jsonlib.dumps(json)
+        request = httpx.Request(method, url, headers=dict(headers), content=content)
+    except (httpx.InvalidURL, UnicodeError, ValueError, TypeError) as error:
+        raise ToolFailed(f"The request cannot be built: {error}") from error
+    # Compressed, a small answer could unpack to any size.
+    request.headers["Accept-Encoding"] = "identity"
+    request.headers.setdefault("User-Agent", "omium")
+    request.headers.setdefault("Accept", "*/*")
+    if json is not None:
+        request.headers.setdefault("Content-Type", "application/json")
+    return request
+
+
+def _redirected(before: httpx.Request, after: httpx.Request) -> httpx.Request:
+    if (before.url.scheme, before.url.host, before.url.port) != (after.url.scheme, after.url.host, after.url.port):
+        for name in [name for name in after.headers if name.lower() not in _HARMLESS_HEADERS]:
+            del after.headers[name]
+    return after
+
+
+async def _answer(response: httpx.Response) -> JsonObject:
+    content = bytearray()
+    async for chunk in response.aiter_raw():
+        content += chunk
+        if len(content) > MAX_BODY_BYTES:
+            break
+    body = _unpacked(bytes(content), response.headers.get("content-encoding", "identity").lower())
+    answer: JsonObject = {
+        "status": response.status_code,
+        "headers": {name: value for name, value in response.headers.items() if name in _SHOWN_HEADERS},
+        "body": _text(body[:MAX_BODY_BYTES], response.charset_encoding),
+    }
+    if len(body) > MAX_BODY_BYTES:
+        answer["truncated"] = True
+    return answer
+
+
+def _unpacked(content: bytes, encoding: str) -> bytes:
+    """At most one byte more than is kept; some servers compress although they were asked not to."""
+    if encoding in ("", "identity"):
+        return content
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise ToolFailed(f"The server answered in the encoding {encoding!r}, which was not asked for.")
+    try:
+        # 32 + 15: the format (gzip or zlib) is told by the first bytes.
+        return zlib.decompressobj(wbits=47).decompress(content, MAX_BODY_BYTES + 1)
+    except zlib.error as error:
+        raise ToolFailed(f"The server's answer cannot be unpacked: {error}") from error
+
+
+def _text(content: bytes, charset: str | None) -> str:
+    try:
+        return content.decode(charset or "utf-8", errors="replace")
+    except LookupError:
+        return content.decode("utf-8", errors="replace")
+
+
+def _refusal(host: str, address: Address | None) -> ToolFailed:
+    where = host if address is None or str(address) == host else f"{host} ({address})"
+    return ToolFailed(
+        f"{where} is not a public address, so http_request may not reach it. "
+        "The operator can allow it with OMIUM_HTTP_ALLOW_PRIVATE."
+    )
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for all requests: reading the certificates takes longer than most requests."""
+    return httpx.create_ssl_context()
