@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import httpx
-from tenacity import retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from omium.calls import Request
 from omium.config import Connection, is_loopback
@@ -161,7 +161,7 @@ def retry_policy(request: Request[Any], max_retries: int) -> dict[str, Any]:
     """Arguments of tenacity's `Retrying` and `AsyncRetrying`."""
     return {
         "stop": stop_after_attempt(1 + max_retries if request.repeatable else 1),
-        "wait": wait_exponential_jitter(initial=FIRST_PAUSE, max=LONGEST_PAUSE, jitter=FIRST_PAUSE),
+        "wait": wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE),
         "retry": retry_if_exception(is_transient),
         "reraise": True,
     }

@@ -1,0 +1,67 @@
+"""The command line `omium`: one module per group of commands; `main` is the installed script.
+
+Commands of the server (`up`, `down`, `status`, ...) belong to other distributions and are found through the
+entry-point group `omium.commands`. Only typer is imported here: the client, httpx and rich are loaded by the command
+that needs them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from omium.cli import checkpoints, config, executions, failures, workflows
+from omium.cli.plugins import load_plugins
+
+GROUPS = {
+    "workflows": workflows.app,
+    "executions": executions.app,
+    "checkpoints": checkpoints.app,
+    "failures": failures.app,
+    "config": config.app,
+}
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from omium import __version__
+
+        typer.echo(f"omium {__version__}")
+        raise typer.Exit
+
+
+def build_app() -> typer.Typer:
+    """The application with the commands of this package alone."""
+    # plain help and errors: one sentence stays one line, and rich is not loaded for them
+    app = typer.Typer(
+        name="omium",
+        help="Durable runs of AI agents: register workflows, start runs, watch them, read their checkpoints.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def options(
+        version: Annotated[
+            bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        ] = False,
+    ) -> None:
+        pass
+
+    for name, group in GROUPS.items():
+        app.add_typer(group, name=name)
+    return app
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line; ends the process with its exit code."""
+    given = list(sys.argv[1:] if args is None else args)
+    app = build_app()
+    # the client's own commands neither wait for plug-ins nor break with them
+    if not given or given[0] not in GROUPS:
+        load_plugins(app)
+    app(args=given, prog_name="omium")

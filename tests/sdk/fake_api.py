@@ -1,0 +1,236 @@
+"""A small HTTP server that plays the API: it keeps workflows and runs in memory, and can fail on demand.
+
+`ApiServer` runs it on loopback in a thread, and can be stopped and started again on its port.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+API_KEY = "omium_test_0123456789abcdef0123456789abcdef"
+NOW = "2026-01-02T03:04:05Z"
+STATE = {"messages": ["Grüße", "\ud83d"], "cost": 0.5}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request as it arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The work is done, but the connection breaks in the middle of the answer."""
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Another answer, and no work."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def error(status: int, code: str, message: str, **details: Any) -> JSONResponse:
+    envelope = {"code": code, "message": message, "details": details, "request_id": "req_7"}
+    return JSONResponse({"error": envelope}, status)
+
+
+class FakeApi:
+    """The ASGI application. `faults` are used up one by one, a request each; None lets a request through."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.faults: list[Cut | Instead | None] = []
+        self.workflows: dict[str, dict[str, Any]] = {}
+        self.executions: dict[str, dict[str, Any]] = {}
+        self.idempotent: dict[str, tuple[Any, str]] = {}
+        #: The looks at a run that follow its start, each a change to it.
+        self.script: list[dict[str, Any]] = [{"status": "running"}, {"status": "completed", "outputs": {"answer": 42}}]
+        self._app = Starlette(
+            routes=[
+                Route("/api/v1/health/ready", self._health),
+                Route("/api/v1/workflows", self._workflows, methods=["GET", "POST"]),
+                Route("/api/v1/workflows/{id}", self._workflow, methods=["GET", "PUT", "DELETE"]),
+                Route("/api/v1/workflows/{id}/execute", self._execute, methods=["POST"]),
+                Route("/api/v1/executions", self._executions, methods=["GET", "POST"]),
+                Route("/api/v1/executions/{id}", self._execution),
+                Route("/api/v1/executions/{id}/retry", self._retry, methods=["POST"]),
+                Route("/api/v1/checkpoints", self._checkpoints),
+                Route("/api/v1/checkpoints/{id}", self._checkpoint),
+                Route("/api/v1/checkpoints/{id}/data", self._checkpoint_data),
+                Route("/api/v1/failures", self._failures),
+            ]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        content = await request.body()
+        headers = dict(request.headers)
+        body = json.loads(content) if content else None
+        self.seen.append(Seen(request.method, request.url.path, dict(parse_qsl(request.url.query)), headers, body))
+        fault = self.faults.pop(0) if self.faults else None
+        if isinstance(fault, Instead):
+            await Response(fault.body, fault.status, fault.headers)(scope, receive, send)
+            return
+        answer = _CutAnswer(send) if isinstance(fault, Cut) else send
+
+        async def replay() -> Message:
+            return {"type": "http.request", "body": content, "more_body": False}
+
+        if headers.get("x-api-key") != API_KEY and not request.url.path.startswith("/api/v1/health"):
+            refused = error(401, "AUTH_INVALID_CREDENTIALS", "The API key is not valid")
+            await refused(scope, replay, answer)
+            return
+        await self._app(scope, replay, answer)
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ready"})
+
+    async def _workflows(self, request: Request) -> Response:
+        if request.method == "GET":
+            items = list(self.workflows.values())
+            return JSONResponse({"workflows": items, "total": len(items), "limit": 20, "next_cursor": "c2"})
+        body = await request.json()
+        if "bad" in body["workflow_definition"]:
+            problem = {"path": "workflow_definition.bad", "message": "is not a field"}
+            return error(422, "INVALID_INPUT", "The definition is not valid.", errors=[problem])
+        workflow = body | {"id": f"w{len(self.workflows) + 1}", "version": 1, "is_active": True, "created_at": NOW}
+        self.workflows[workflow["id"]] = workflow
+        return JSONResponse(workflow, 201)
+
+    async def _workflow(self, request: Request) -> Response:
+        workflow = self.workflows.get(request.path_params["id"])
+        if workflow is None:
+            return error(404, "WORKFLOW_NOT_FOUND", "There is no such workflow")
+        if request.method == "DELETE":
+            del self.workflows[workflow["id"]]
+            return Response(status_code=204)
+        if request.method == "PUT":
+            workflow |= await request.json()
+            workflow["version"] += 1
+        return JSONResponse(workflow)
+
+    def _start(self, request: Request, body: Any) -> dict[str, Any] | None:
+        """Starts a run, or finds the one that the same key started; None if the key came with another body."""
+        key = request.headers["idempotency-key"]
+        if key in self.idempotent:
+            first, execution_id = self.idempotent[key]
+            return self.executions[execution_id] if first == body else None
+        execution_id = f"e{len(self.executions) + 1}"
+        execution = {"id": execution_id, "status": "pending", "started_at": NOW, "agents": [], "looks": 0}
+        self.executions[execution_id] = execution | {"inputs": body.get("inputs")}
+        self.idempotent[key] = (body, execution_id)
+        return self.executions[execution_id]
+
+    async def _execute(self, request: Request) -> Response:
+        execution = self._start(request, await request.json())
+        if execution is None:
+            return error(409, "IDEMPOTENCY_CONFLICT", "The key was used with another body")
+        return JSONResponse({"execution_id": execution["id"], "status": execution["status"], "started_at": NOW}, 201)
+
+    async def _executions(self, request: Request) -> Response:
+        if request.method == "GET":
+            items = list(self.executions.values())
+            return JSONResponse({"executions": items, "total": len(items), "limit": 20, "next_cursor": None})
+        execution = self._start(request, await request.json())
+        return JSONResponse({"execution": execution, "message": "Execution started successfully"}, 201)
+
+    async def _execution(self, request: Request) -> Response:
+        execution = self.executions.get(request.path_params["id"])
+        if execution is None:
+            return error(404, "EXECUTION_NOT_FOUND", "There is no such execution", execution_id="x")
+        if execution["looks"] < len(self.script):
+            execution |= self.script[execution["looks"]]
+        execution["looks"] += 1
+        # the clock of a run moves at each look, without any change
+        return JSONResponse({name: value for name, value in execution.items() if name != "looks"} | {"duration_ms": 7})
+
+    async def _retry(self, request: Request) -> Response:
+        execution = self.executions[request.path_params["id"]]
+        execution |= {"status": "running", "retried_with": request.headers["idempotency-key"]}
+        return JSONResponse({"execution": execution, "message": "Taken up again"})
+
+    async def _checkpoints(self, request: Request) -> Response:
+        item = {"id": "c1", "execution_id": request.query_params["execution_id"], "checkpoint_number": 1}
+        item |= {"checkpoint_name": "[red]plan\x1b[2J", "state_size_bytes": 2048, "created_at": NOW}
+        return JSONResponse({"checkpoints": [item], "total": 1, "limit": 20, "next_cursor": None})
+
+    async def _checkpoint(self, request: Request) -> Response:
+        return JSONResponse({"id": request.path_params["id"], "checkpoint_number": 1, "checksum": "sha256:ab"})
+
+    async def _checkpoint_data(self, request: Request) -> Response:
+        # escaped, because half of a surrogate pair has no bytes in UTF-8
+        content = json.dumps({"checkpoint_id": request.path_params["id"], "state": STATE})
+        return Response(content, media_type="application/json")
+
+    async def _failures(self, request: Request) -> Response:
+        item = {"id": "f1", "execution_id": "e1", "failure_type": "ModelUnavailable", "error_message": "no answer"}
+        item |= {"recovery_suggestion": "Start the model", "created_at": NOW}
+        return JSONResponse({"failures": [item], "total": 1, "limit": 20, "next_cursor": None})
+
+
+class _CutAnswer:
+    """Sends the head of an answer and one byte of its body; the server then finds it incomplete and hangs up."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message.update(status=200, headers=[(b"content-length", b"1000")])
+            await self._send(message)
+            await self._send({"type": "http.response.body", "body": b"{", "more_body": True})
+
+
+class ApiServer:
+    """Runs a `FakeApi` in a thread, on a port that stays the same; `api` may be put in another's place at any time."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.port = 0
+        self.running = False
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.api(scope, receive, send)
+
+    def start(self) -> None:
+        if self.running:
+            return
+        # the socket listens from here on, so nobody has to wait for the thread
+        listener = socket.create_server(("127.0.0.1", self.port))
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            self._app, interface="asgi3", lifespan="off", log_level="critical", timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
+        self._thread.start()
+        self.running = True
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self.running = False
