@@ -1,0 +1,1 @@
+"""What every adapter must do, proved on each of them by the same tests."""
