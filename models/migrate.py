@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sqlalchemy import Connection, inspect, pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-MIGRATIONS = Path(__file__).parent / "migrations"
+from models.revision import MIGRATIONS, newest_revision
+
 _LOCK = 0x6F6D69756D  # "omium", for pg_advisory_xact_lock
-
-
-def newest_revision() -> str:
-    """The last migration in the tree, read from the file names (importing Alembic costs most of a second)."""
-    return max(path.name for path in (MIGRATIONS / "versions").glob("[0-9]*.py")).partition("_")[0]
 
 
 def _current_revision(connection: Connection) -> str | None:

@@ -6,30 +6,15 @@ from uuid import UUID
 
 from temporalio.common import SearchAttributeKey
 
+from omium_core.temporal_server import DYNAMIC_CONFIG as DYNAMIC_CONFIG
+from omium_core.temporal_server import SEARCH_ATTRIBUTE_NAMES
+
 #: Name of the one workflow type; started by name so that the API imports no workflow code.
 RUN_WORKFLOW = "AgentRun"
 
-TENANT = SearchAttributeKey.for_keyword("Tenant")
-DEFINITION = SearchAttributeKey.for_keyword("Definition")
-FRAMEWORK = SearchAttributeKey.for_keyword("Framework")
-RUN_STATE = SearchAttributeKey.for_keyword("RunState")
-SEARCH_ATTRIBUTES = (TENANT, DEFINITION, FRAMEWORK, RUN_STATE)
-
-#: What the Temporal server must be told, locally and on a cluster (temporal-config/dynamicconfig).
-DYNAMIC_CONFIG: dict[str, object] = {
-    # one queue read per 50 ms is the development server's default; at 200 a step takes a quarter of the time
-    "history.transferProcessorMaxPollRPS": 200,
-    "history.timerProcessorMaxPollRPS": 200,
-    "history.visibilityProcessorMaxPollRPS": 200,
-    "history.timerProcessorMaxTimeShift": "50ms",
-    "matching.enableFairness": True,
-    # fairness orders a partition, so one partition gives a strict order
-    "matching.numTaskqueueReadPartitions": 1,
-    "matching.numTaskqueueWritePartitions": 1,
-    # a step in flight is cancelled in 30 ms, whether it heartbeats or not
-    "system.enableCancelActivityWorkerCommand": True,
-    "frontend.WorkerCommandsEnabled": True,
-}
+TENANT, DEFINITION, FRAMEWORK, RUN_STATE = SEARCH_ATTRIBUTES = tuple(
+    SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTE_NAMES
+)
 
 
 def workflow_id(tenant_id: UUID | str, execution_id: UUID | str) -> str:
@@ -38,5 +23,5 @@ def workflow_id(tenant_id: UUID | str, execution_id: UUID | str) -> str:
 
 
 def queue_for(framework: str) -> str:
-    """The task queue of a framework: its runs and its steps, so that a step can start on the worker that asked for it."""
+    """The task queue of a framework, for runs and steps: a step can start on the worker that asked for it."""
     return f"omium-{framework}"
