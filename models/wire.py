@@ -72,6 +72,8 @@ class StepInput:
     step: Step
     checkpoint: CheckpointRef
     limits: RunLimits
+    #: The step's row is there already, as attempt 1: the step before made it.
+    prepared: bool = False
 
 
 @dataclass
@@ -81,6 +83,8 @@ class StepOutcome:
     checkpoint: CheckpointRef
     done: bool = False
     next_step: Step | None = None
+    #: The next step's row was made along with this checkpoint, as attempt 1.
+    prepared: bool = False
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
@@ -106,15 +110,15 @@ class FinishInput:
     step: Step | None = None
     failure_type: str = ""
     message: str = ""
-    stack_trace: str = ""
 
 
 @dataclass
 class CheckInput:
-    """A definition whose truth only an import can tell, for a worker to look at."""
+    """A definition whose truth only an import can tell, for a worker to look at; `blob` is where it lies."""
 
+    tenant_id: str
     framework: str
-    definition: dict[str, object]
+    blob: str
 
 
 @dataclass

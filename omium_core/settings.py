@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from omium_core.errors import ConfigurationError
@@ -129,3 +129,13 @@ class Settings(BaseSettings):
                 "it is what makes a stolen table of key hashes worthless."
             )
         return self
+
+
+def load_settings() -> Settings:
+    """The settings from the environment; `ConfigurationError` names the variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        variable = "OMIUM_" + "_".join(str(part) for part in first["loc"][:1]).upper()
+        raise ConfigurationError(f"{variable} is not valid: {first['msg']}.") from error

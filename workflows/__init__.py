@@ -1,0 +1,1 @@
+"""Deterministic code only: what Temporal replays. Imports nothing with side effects."""

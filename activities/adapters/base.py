@@ -59,6 +59,9 @@ class FrameworkDefinition(Protocol):
     def json_schema(self) -> JsonObject:
         """The JSON Schema of definitions, published under `/api/v1/frameworks/{name}/schema`."""
 
+    def view(self, state: JsonObject) -> JsonObject:
+        """A state for people: plain JSON of values and outputs, without the framework's bookkeeping."""
+
 
 @dataclass(frozen=True)
 class ModelEndpoint:
@@ -145,9 +148,6 @@ class Adapter(Protocol):
         Raises `BadDefinition` for what a retry cannot mend; other errors are retried. Cancelling the task stops the step.
         """
 
-    def view(self, state: JsonObject) -> JsonObject:
-        """A state for people: plain JSON of values and outputs, without the framework's bookkeeping."""
-
 
 class ToolFailed(Exception):
     """A tool raised; the message is the tool's own."""
@@ -188,3 +188,15 @@ class StaleAttempt(StepError):
     """A newer attempt of the same step is running: this one must not act any more."""
 
     failure_type = "stale_attempt"
+
+
+class StorageUnavailable(StepError):
+    """The database or the object store did not answer for long; nothing is wrong with the step."""
+
+    failure_type = "storage_unavailable"
+
+
+class StepTimedOut(StepError):
+    """One attempt of a step took longer than it may."""
+
+    failure_type = "timeout"

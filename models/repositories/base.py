@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Select, func, select
@@ -40,13 +40,15 @@ class Repository:
         self.session = session
         self.tenant_id = tenant_id
 
-    async def _page(self, query: Select[tuple[Row]], table: type[Row], page: Page) -> Listing[Row]:
-        total = (await self.session.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
+    async def _page(self, query: Select[Any], table: type[Row], page: Page) -> Listing[Row]:
+        total: int = (await self.session.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
         row_id = table.__table__.c.id  # type: ignore[attr-defined]
         query = query.order_by(row_id.desc())
         if page.cursor is not None:
             query = query.where(row_id < page.cursor)
-        rows = (await self.session.execute(query.offset(page.offset).limit(page.limit + 1))).scalars().all()
+        rows: Sequence[Any] = (
+            (await self.session.execute(query.offset(page.offset).limit(page.limit + 1))).scalars().all()
+        )
         more = len(rows) > page.limit
         rows = rows[: page.limit]
-        return Listing(rows=rows, total=total, next_cursor=rows[-1].id if more else None)  # type: ignore[attr-defined]
+        return Listing(rows=rows, total=total, next_cursor=rows[-1].id if more else None)

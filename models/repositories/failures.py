@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
 from models.tables import Failure
+from models.tables.base import now
 from omium_core.errors import FailureNotFound
 
 
@@ -36,3 +37,15 @@ class FailureRepository(Repository):
         if recovery_status is not None:
             query = query.where(col(Failure.recovery_status) == recovery_status)
         return await self._page(query, Failure, page)
+
+    async def resolve(self, execution_id: UUID) -> None:
+        """Marks what is open as resolved: the execution is being taken up again."""
+        await self.session.execute(
+            update(Failure)
+            .where(
+                col(Failure.tenant_id) == self.tenant_id,
+                col(Failure.execution_id) == execution_id,
+                col(Failure.recovery_status) == "pending",
+            )
+            .values(recovery_status="resolved", resolved_at=now())
+        )

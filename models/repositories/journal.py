@@ -82,6 +82,7 @@ class JournalRepository(Repository):
             .group_by(col(JournalEntry.execution_id), col(JournalEntry.lineage), col(JournalEntry.step_index))
         )
         found: dict[UUID, list[StepUsage]] = {}
-        for execution_id, *numbers in (await self.session.execute(query)).all():
-            found.setdefault(execution_id, []).append(StepUsage(*(int(number) for number in numbers)))
+        for row in (await self.session.execute(query)).all():
+            # sums of bigints arrive as decimals
+            found.setdefault(row[0], []).append(StepUsage(*(int(number) for number in row[1:])))
         return found

@@ -56,6 +56,8 @@ class Execution(Table, table=True):
     first_step: str = Field(default="start", max_length=255)
     #: Steps known in advance; 0 where only running tells.
     planned_steps: int = 0
+    #: Bound for graphs with cycles, from the definition.
+    max_steps: int | None = None
     steps_done: int = 0
     checkpoint_count: int = 0
     current_checkpoint: str | None = Field(default=None, max_length=255)

@@ -68,7 +68,7 @@ class ApiKey(Table, table=True):
     name: str = Field(max_length=255)
     key_prefix: str = Field(max_length=20, index=True)
     key_hash: str = Field(max_length=64, unique=True)
-    scopes: list[str] = Field(default_factory=lambda: ["read", "write"], sa_type=ARRAY(String(50)))  # type: ignore[call-overload]
+    scopes: list[str] = Field(default_factory=lambda: ["read", "write"], sa_type=ARRAY(String(50)))
     last_used_at: datetime | None = optional_time_field()
     expires_at: datetime | None = optional_time_field()
     revoked_at: datetime | None = optional_time_field()

@@ -26,7 +26,7 @@ class Workflow(Table, table=True):
     framework: str = Field(max_length=50, index=True)
     version: int = 1
     is_active: bool = True
-    tags: list[str] = Field(default_factory=list, sa_type=ARRAY(String(100)))  # type: ignore[call-overload]
+    tags: list[str] = Field(default_factory=list, sa_type=ARRAY(String(100)))
     created_at: datetime = time_field()
     updated_at: datetime = time_field()
     deleted_at: datetime | None = optional_time_field()
@@ -46,4 +46,6 @@ class WorkflowVersion(Table, table=True):
     workflow_definition: dict[str, Any] = json_field(nullable=False, default_factory=dict)
     input_schema: dict[str, Any] | None = json_field()
     output_schema: dict[str, Any] | None = json_field()
+    #: Name of the first step, where a worker had to load the definition to know it.
+    first_step: str | None = Field(default=None, max_length=255)
     created_at: datetime = time_field()

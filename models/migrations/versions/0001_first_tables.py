@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("workflow_definition", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
         sa.Column("input_schema", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
         sa.Column("output_schema", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True),
+        sa.Column("first_step", sqlmodel.sql.sqltypes.AutoString(length=255), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id"], ["tenants.id"], name=op.f("fk_workflow_versions_tenant_id"), ondelete="CASCADE"
@@ -149,6 +150,7 @@ def upgrade() -> None:
         sa.Column("lineage", sa.Integer(), nullable=False),
         sa.Column("first_step", sqlmodel.sql.sqltypes.AutoString(length=255), nullable=False),
         sa.Column("planned_steps", sa.Integer(), nullable=False),
+        sa.Column("max_steps", sa.Integer(), nullable=True),
         sa.Column("steps_done", sa.Integer(), nullable=False),
         sa.Column("checkpoint_count", sa.Integer(), nullable=False),
         sa.Column("current_checkpoint", sqlmodel.sql.sqltypes.AutoString(length=255), nullable=True),

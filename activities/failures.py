@@ -1,0 +1,33 @@
+"""What a failure means to the person who reads it: how bad it is, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Advice:
+    severity: str
+    suggestion: str
+
+
+_ADVICE = {
+    "model_unavailable": Advice(
+        "high",
+        "Check that the model endpoint is up and reachable from the workers, then retry: "
+        "the run continues from its last checkpoint and repeats no answered call.",
+    ),
+    "model_rejected": Advice(
+        "high", "Correct the model's name, the key or the request as the endpoint's message says, then retry."
+    ),
+    "tool_invocation": Advice("medium", "Look at the tool's message. Retry if the cause is gone."),
+    "validation_error": Advice("high", "Correct the definition or the inputs and start a new run."),
+    "timeout": Advice("medium", "Give the step more time (OMIUM_STEP_TIMEOUT) or less to do, then retry."),
+    "worker_lost": Advice("critical", "The workers died over and over in this step: look at their logs and memory."),
+    "storage_unavailable": Advice("critical", "Check the database and the object store, then retry."),
+    "agent_error": Advice("high", "Look at the error and the agent's code, then retry from the last checkpoint."),
+}
+
+
+def advice(failure_type: str) -> Advice:
+    return _ADVICE.get(failure_type, _ADVICE["agent_error"])

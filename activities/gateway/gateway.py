@@ -1,0 +1,98 @@
+"""The gateway as a worker holds it: a thread with its own event loop, database pool and HTTP server.
+
+It must not share a loop with the agents: an agent that calls a model synchronously blocks its loop until the gateway has
+answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from uuid import UUID
+
+import uvicorn
+
+from activities.adapters.base import ModelEndpoint
+from activities.gateway.identity import PLACEHOLDER_KEY
+from activities.gateway.journal import Journal
+from activities.gateway.server import create_app
+from activities.gateway.session import StepSession
+from activities.gateway.tools import JournaledTools
+from activities.gateway.upstream import ModelProvider
+from activities.tools.registry import ToolRegistry
+from models.database import Database
+from models.repositories.journal import StepKey
+from omium_core.settings import Settings
+
+#: The model's name where neither the definition nor the settings give one.
+UNNAMED_MODEL = "default"
+
+
+class Gateway:
+    """Start it once per worker process; then open a session for each attempt of a step."""
+
+    def __init__(self, settings: Settings, registry: ToolRegistry) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._sessions: dict[str, StepSession] = {}
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.host, self.port = self._socket.getsockname()[:2]
+        self._ready: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=self._run, name="omium-gateway", daemon=True)
+        self._server: uvicorn.Server
+        self._journal: Journal
+
+    def start(self) -> None:
+        """Returns when the gateway answers."""
+        self._thread.start()
+        self._ready.result(timeout=30)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join(timeout=10)
+
+    def find(self, token: str) -> StepSession | None:
+        return self._sessions.get(token)
+
+    @contextmanager
+    def session(
+        self, tenant_id: UUID, step: StepKey, attempt: int, on_decided: Callable[[], None]
+    ) -> Iterator[StepSession]:
+        """A session for one attempt; when the block ends its URL is worth nothing."""
+        session = StepSession(tenant_id=tenant_id, step=step, attempt=attempt, on_decided=on_decided)
+        self._sessions[session.token] = session
+        try:
+            yield session
+        finally:
+            del self._sessions[session.token]
+
+    def endpoint(self, session: StepSession) -> ModelEndpoint:
+        return ModelEndpoint(
+            base_url=f"http://{self.host}:{self.port}/s/{session.token}/v1",
+            api_key=PLACEHOLDER_KEY,
+            default_model=self._settings.llm_model or UNNAMED_MODEL,
+        )
+
+    def tools(self, session: StepSession) -> JournaledTools:
+        return JournaledTools(session, self._registry, self._journal, self._ready.result())
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        database = Database(self._settings.database_url.get_secret_value(), pool_size=self._settings.database_pool_size)
+        provider = ModelProvider(self._settings)
+        self._journal = Journal(database)
+        app = create_app(self, self._journal, provider)
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
+        self._server = uvicorn.Server(config)
+        asyncio.get_running_loop().call_soon(self._ready.set_result, asyncio.get_running_loop())
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            await provider.close()
+            await database.close()

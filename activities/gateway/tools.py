@@ -1,0 +1,70 @@
+"""The journaled door to tools: what a step's `ToolBox` does behind the two calls of its contract."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+
+from activities.adapters.base import Json, JsonObject, StepError, ToolFailed, ToolSpec
+from activities.gateway.journal import Answer, Call, Journal
+from activities.gateway.session import StepSession
+from activities.tools.registry import ToolRegistry
+
+
+class JournaledTools:
+    """The `ToolBox` of one attempt. Work happens on the gateway's loop, so a blocked caller cannot block it."""
+
+    def __init__(
+        self, session: StepSession, registry: ToolRegistry, journal: Journal, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._session = session
+        self._registry = registry
+        self._journal = journal
+        self._loop = loop
+
+    def specs(self, names: Sequence[str]) -> list[ToolSpec]:
+        return self._registry.specs(names)
+
+    async def call(self, name: str, arguments: JsonObject, *, errors_as_answers: bool = False) -> Json:
+        work = asyncio.run_coroutine_threadsafe(self._call(name, arguments, errors_as_answers), self._loop)
+        return await asyncio.wrap_future(work)
+
+    def call_sync(self, name: str, arguments: JsonObject, *, errors_as_answers: bool = False) -> Json:
+        return asyncio.run_coroutine_threadsafe(self._call(name, arguments, errors_as_answers), self._loop).result()
+
+    async def _call(self, name: str, arguments: JsonObject, errors_as_answers: bool) -> Json:
+        if self._session.outcome is not None:
+            raise self._session.outcome
+        call = Call(kind="tool", endpoint="tools", name=name, request={"tool": name, "arguments": arguments})
+        key = self._idempotency_key(call)
+
+        async def make() -> Answer:
+            try:
+                document: JsonObject = {"result": await self._run(name, arguments, key)}
+            except ToolFailed as failure:
+                if not errors_as_answers:
+                    raise
+                document = {"error": str(failure)}
+            return Answer(json.dumps(document).encode(), "application/json", name)
+
+        try:
+            answer = json.loads((await self._journal.answer(self._session, call, make)).body)
+        except StepError as error:
+            self._session.decide(error)
+            raise
+        return f"Error: {answer['error']}" if "error" in answer else answer["result"]
+
+    async def _run(self, name: str, arguments: JsonObject, key: str) -> Json:
+        problems = self._registry.validate(name, arguments)
+        if problems:
+            raise ToolFailed("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
+        return await self._registry.run(name, arguments, key)
+
+    def _idempotency_key(self, call: Call) -> str:
+        """The same for every attempt of the same call, so that a tool can tell a repetition from a new wish."""
+        step = self._session.step
+        occurrence = self._session.seen[call.hash]
+        parts = f"{step.execution_id}/{step.lineage}/{step.step_index}/{call.hash}/{occurrence}"
+        return hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -1,0 +1,324 @@
+"""The database side of a run: what a worker reads before a step and writes after it.
+
+Each method is one transaction, and repeatable: a worker may die after the commit and before it could say so.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from cachetools import LRUCache
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.adapters.base import Json, JsonObject, StaleAttempt
+from models.database import Database
+from models.repositories.executions import ExecutionRepository
+from models.repositories.workflows import WorkflowRepository
+from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Failure
+from models.tables.base import new_id, now
+from models.wire import CheckpointRef, FinishInput, Step, StepInput, StepOutcome
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """What a step leaves in the database. `outputs` of a run are given once, with its last step."""
+
+    blob: str
+    size: int
+    unit: Json
+    next_step: str | None
+    outputs: Json = None
+    outputs_blob: str | None = None
+    model_calls: int = 0
+    tool_calls: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """An execution's inputs: in the row, or in the object store under `blob`."""
+
+    value: JsonObject | None
+    blob: str | None
+
+
+class Records:
+    """Reads and writes what a run leaves in PostgreSQL. Belongs to one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # a version never changes, so its definition may be kept
+        self._definitions: LRUCache[str, JsonObject] = LRUCache(maxsize=256)
+
+    async def definition(self, step: StepInput) -> JsonObject:
+        known = self._definitions.get(step.version_id)
+        if known is not None:
+            return known
+        version = await self._database.run(
+            lambda db: WorkflowRepository(db, UUID(step.tenant_id)).version_by_id(UUID(step.version_id))
+        )
+        self._definitions[step.version_id] = version.workflow_definition
+        return version.workflow_definition
+
+    async def inputs(self, step: StepInput) -> Inputs:
+        execution = await self._database.run(
+            lambda db: ExecutionRepository(db, UUID(step.tenant_id)).get(UUID(step.execution_id))
+        )
+        return Inputs(execution.inputs, execution.inputs_blob)
+
+    async def begin_step(self, step: StepInput) -> tuple[int, StepOutcome | None]:
+        """Opens a new attempt: its fence, and the outcome if an earlier attempt already left its checkpoint."""
+
+        async def work(db: AsyncSession) -> tuple[int, StepOutcome | None]:
+            made = (await db.execute(select(Checkpoint).where(*_of(Checkpoint, step)))).scalar_one_or_none()
+            row = insert(Agent).values(
+                Agent(
+                    tenant_id=UUID(step.tenant_id),
+                    execution_id=UUID(step.execution_id),
+                    lineage=step.lineage,
+                    step_index=step.step.index,
+                    name=step.step.name,
+                    framework=step.framework,
+                    status="running",
+                    attempt=1,
+                    started_at=now(),
+                ).model_dump()
+            )
+            again = {
+                "attempt": col(Agent.attempt) + 1,
+                "status": "completed" if made else "running",
+                "name": row.excluded.name,
+                "started_at": func.coalesce(col(Agent.started_at), row.excluded.started_at),
+            }
+            upsert = row.on_conflict_do_update(
+                index_elements=["execution_id", "lineage", "step_index"], set_=again
+            ).returning(col(Agent.attempt))
+            attempt: int = (await db.execute(upsert)).scalar_one()
+            if made is not None:
+                return attempt, _outcome(made)
+            await db.execute(
+                update(Execution)
+                .where(*_execution(step), col(Execution.status).in_(("pending", "running")))
+                .values(status="running", started_at=func.coalesce(col(Execution.started_at), now()), updated_at=now())
+            )
+            if step.step.index == 0 and attempt == 1:
+                await _event(db, step, "execution.started", {"framework": step.framework})
+            return attempt, None
+
+        return await self._database.run(work)
+
+    async def complete_step(self, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
+        """Checkpoint, step, next step, event and execution in one transaction. `StaleAttempt` if a newer one runs."""
+        return await self._database.run(lambda db: self._complete(db, step, attempt, done))
+
+    async def _complete(self, db: AsyncSession, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
+        number = step.checkpoint.number + 1
+        checkpoint = Checkpoint(
+            tenant_id=UUID(step.tenant_id),
+            execution_id=UUID(step.execution_id),
+            lineage=step.lineage,
+            step_index=step.step.index,
+            checkpoint_number=number,
+            checkpoint_name=_checkpoint_name(number, step.step.name),
+            checksum=done.blob,
+            state_size_bytes=done.size,
+            next_step=done.next_step,
+            meta={"model_calls": done.model_calls, "tool_calls": done.tool_calls, "tokens": done.tokens},
+        )
+        made = (
+            await db.execute(
+                insert(Checkpoint)
+                .values(_columns(checkpoint))
+                .on_conflict_do_nothing(index_elements=["execution_id", "lineage", "step_index"])
+                .returning(col(Checkpoint.id))
+            )
+        ).scalar_one_or_none()
+        if made is None:
+            return _outcome((await db.execute(select(Checkpoint).where(*_of(Checkpoint, step)))).scalar_one())
+        ended = now()
+        mine = await db.execute(
+            update(Agent)
+            .where(*_of(Agent, step), col(Agent.attempt) == attempt)
+            .values(status="completed", completed_at=ended, output=done.unit, error=None)
+            .returning(col(Agent.id))
+        )
+        if mine.scalar_one_or_none() is None:
+            raise StaleAttempt(f"Attempt {attempt} of step {step.step.index} is over: a newer one is running.")
+        prepared = done.next_step is not None and await self._prepare(db, step, done.next_step)
+        await _event(
+            db,
+            step,
+            "step.completed",
+            {"step": step.step.index, "name": step.step.name, "checkpoint": number, "model_calls": done.model_calls,
+             "tool_calls": done.tool_calls, "tokens": done.tokens},
+        )  # fmt: skip
+        changes: dict[str, Any] = {
+            "steps_done": step.step.index + 1,
+            "checkpoint_count": col(Execution.checkpoint_count) + 1,
+            "current_checkpoint": checkpoint.checkpoint_name,
+            "updated_at": ended,
+        }
+        if done.next_step is None:
+            changes.update(
+                status="completed",
+                completed_at=ended,
+                outputs=done.outputs,
+                outputs_blob=done.outputs_blob,
+                error_message=None,
+            )
+            await _event(db, step, "execution.completed", {"steps": step.step.index + 1})
+        await db.execute(update(Execution).where(*_execution(step)).values(changes))
+        return replace(_outcome(checkpoint), prepared=prepared)
+
+    @staticmethod
+    async def _prepare(db: AsyncSession, step: StepInput, name: str) -> bool:
+        """Makes the row of the next step, as its first attempt, so that this attempt costs no transaction to begin.
+
+        False if the row is there already: then its attempts go on counting, and the fence with them.
+        """
+        row = insert(Agent).values(
+            Agent(
+                tenant_id=UUID(step.tenant_id),
+                execution_id=UUID(step.execution_id),
+                lineage=step.lineage,
+                step_index=step.step.index + 1,
+                name=name,
+                framework=step.framework,
+                status="running",
+                attempt=1,
+                started_at=now(),
+            ).model_dump()
+        )
+        made = row.on_conflict_do_nothing(index_elements=["execution_id", "lineage", "step_index"]).returning(
+            col(Agent.id)
+        )
+        return (await db.execute(made)).scalar_one_or_none() is not None
+
+    async def fail_attempt(self, step: StepInput, attempt: int, failure_type: str, message: str) -> int:
+        """Notes that an attempt failed. Returns how often the step has failed, this one included."""
+
+        async def work(db: AsyncSession) -> int:
+            statement = (
+                update(Agent)
+                .where(*_of(Agent, step), col(Agent.attempt) == attempt)
+                .values(failures=col(Agent.failures) + 1, error=message)
+                .returning(col(Agent.failures))
+            )
+            failures = (await db.execute(statement)).scalar_one_or_none()
+            if failures is None:
+                raise StaleAttempt("A newer attempt of the step is running.")
+            data = {"step": step.step.index, "name": step.step.name, "failure_type": failure_type, "failures": failures}
+            await _event(db, step, "step.failed", data)
+            return int(failures)
+
+        return await self._database.run(work)
+
+    async def finish(self, end: FinishInput, suggestion: str, severity: str) -> None:
+        """The end of a run that failed or was cancelled. A run that ended before stays as it was."""
+
+        async def work(db: AsyncSession) -> None:
+            agent_error = None
+            if end.step is not None:
+                query = select(col(Agent.error)).where(*_of(Agent, end), col(Agent.step_index) == end.step.index)
+                agent_error = (await db.execute(query)).scalar_one_or_none()
+            message = agent_error or end.message
+            open_still = (
+                update(Execution)
+                .where(*_execution(end), col(Execution.status).in_(("pending", "running", "paused")))
+                .values(
+                    status=end.status,
+                    completed_at=now(),
+                    updated_at=now(),
+                    error_message=message if end.status == "failed" else None,
+                )
+                .returning(col(Execution.id))
+            )
+            if (await db.execute(open_still)).scalar_one_or_none() is None:
+                return
+            await db.execute(
+                update(Agent)
+                .where(*_of_lineage(end), col(Agent.status) == "running")
+                .values(status=end.status, completed_at=now())
+            )
+            await _event(
+                db, end, f"execution.{end.status}", {"failure_type": end.failure_type} if end.failure_type else {}
+            )
+            if end.status != "failed":
+                return
+            db.add(
+                Failure(
+                    tenant_id=UUID(end.tenant_id),
+                    execution_id=UUID(end.execution_id),
+                    lineage=end.lineage,
+                    step_index=end.step.index if end.step else None,
+                    step_name=end.step.name if end.step else None,
+                    failure_type=end.failure_type,
+                    severity=severity,
+                    error_message=message,
+                    root_cause=end.message,
+                    recovery_suggestion=suggestion,
+                )
+            )
+
+        await self._database.run(work, patience=600)
+
+
+def _outcome(checkpoint: Checkpoint) -> StepOutcome:
+    next_step = None if checkpoint.next_step is None else Step(checkpoint.step_index + 1, checkpoint.next_step)
+    return StepOutcome(
+        checkpoint=CheckpointRef(
+            id=str(checkpoint.id),
+            number=checkpoint.checkpoint_number,
+            blob=checkpoint.checksum,
+            size=checkpoint.state_size_bytes,
+        ),
+        done=next_step is None,
+        next_step=next_step,
+        model_calls=checkpoint.meta.get("model_calls", 0),
+        tool_calls=checkpoint.meta.get("tool_calls", 0),
+        tokens=checkpoint.meta.get("tokens", 0),
+    )
+
+
+def _checkpoint_name(number: int, step_name: str) -> str:
+    """`step_2_write_report`: what people call the checkpoint by."""
+    return f"step_{number}_" + re.sub(r"\W+", "_", step_name.lower()).strip("_")[:200]
+
+
+def _execution(of: StepInput | FinishInput) -> tuple[Any, ...]:
+    return col(Execution.tenant_id) == UUID(of.tenant_id), col(Execution.id) == UUID(of.execution_id)
+
+
+def _of_lineage(of: StepInput | FinishInput) -> tuple[Any, ...]:
+    return (
+        col(Agent.tenant_id) == UUID(of.tenant_id),
+        col(Agent.execution_id) == UUID(of.execution_id),
+        col(Agent.lineage) == of.lineage,
+    )
+
+
+def _of(table: type[Agent] | type[Checkpoint], of: StepInput | FinishInput) -> tuple[Any, ...]:
+    where: tuple[Any, ...] = (
+        col(table.tenant_id) == UUID(of.tenant_id),
+        col(table.execution_id) == UUID(of.execution_id),
+        col(table.lineage) == of.lineage,
+    )
+    return where if of.step is None else (*where, col(table.step_index) == of.step.index)
+
+
+def _columns(record: Checkpoint) -> dict[Any, Any]:
+    """Values by column: `metadata` is the column's name, `meta` the attribute's."""
+    return {getattr(Checkpoint, name): value for name, value in record.model_dump().items()}
+
+
+async def _event(db: AsyncSession, of: StepInput | FinishInput, event_type: str, data: JsonObject) -> None:
+    event = ExecutionEvent(
+        id=new_id(), tenant_id=UUID(of.tenant_id), execution_id=UUID(of.execution_id), event_type=event_type, data=data
+    )
+    await db.execute(insert(ExecutionEvent).values(event.model_dump()))

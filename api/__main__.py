@@ -1,0 +1,33 @@
+"""The API process: `python -m api`."""
+
+from __future__ import annotations
+
+import sys
+
+import uvicorn
+
+from api.app import create_app
+from omium_core.errors import ConfigurationError
+from omium_core.logging import configure_logging
+from omium_core.settings import load_settings
+
+
+def main() -> None:
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        sys.exit(f"omium api: {error.message}")
+    configure_logging(settings, service="api")
+    uvicorn.run(
+        create_app(settings),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=10,
+        server_header=False,
+    )
+
+
+if __name__ == "__main__":
+    main()

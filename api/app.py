@@ -1,0 +1,52 @@
+"""Builds the API: `create_app(settings)`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from temporalio.client import Client
+
+from activities.stores.factory import open_object_store
+from activities.stores.values import ValueStore
+from api import errors
+from api.auth.keys import KeyAuthenticator
+from api.middleware import Front
+from api.routes import checkpoints, executions, failures, frameworks, health, workflows
+from api.wiring import Wiring
+from models.database import Database
+from omium_core.settings import Settings
+
+PREFIX = "/api/v1"
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application. Connects when it starts, and lazily: it comes up while the database or Temporal is away."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
+        values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
+        app.state.wiring = Wiring(settings, database, temporal, values)
+        app.state.authenticator = KeyAuthenticator(database, settings.api_key_pepper.get_secret_value())
+        if settings.ready_file is not None:
+            settings.ready_file.touch()
+        yield
+        await database.close()
+
+    app = FastAPI(
+        title="Omium",
+        version="0.1.0",
+        description="Durable runs of AI agents: register a workflow, execute it, read its checkpoints.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.add_middleware(Front, max_body_bytes=settings.max_body_bytes)
+    errors.install(app)
+    for resource in (workflows, executions, checkpoints, failures, frameworks):
+        app.include_router(resource.router, prefix=PREFIX)
+    app.include_router(health.router)
+    app.include_router(health.router, prefix=PREFIX, include_in_schema=False)
+    return app

@@ -1,0 +1,25 @@
+"""Who is asking: a tenant, and what the credential may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+#: What a scope of an API key permits. `admin` permits everything.
+READ = frozenset({"workflow:read", "execution:read", "checkpoint:read", "failure:read", "framework:read"})
+WRITE = READ | {"workflow:create", "workflow:update", "workflow:delete", "execution:create", "execution:retry"}
+SCOPES: dict[str, frozenset[str]] = {"read": READ, "write": WRITE, "admin": WRITE}
+
+
+@dataclass(frozen=True)
+class Principal:
+    """An authenticated caller."""
+
+    tenant_id: UUID
+    key_id: UUID
+    user_id: UUID | None
+    permissions: frozenset[str]
+
+
+def permissions_of(scopes: frozenset[str]) -> frozenset[str]:
+    return frozenset().union(*(SCOPES.get(scope, frozenset()) for scope in scopes))

@@ -1,0 +1,47 @@
+"""What routes ask for: the caller, the use cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from api.auth.principal import Principal
+from api.services.checkpoints import CheckpointService
+from api.services.executions import ExecutionService
+from api.services.failures import FailureService
+from api.services.workflows import WorkflowService
+from api.wiring import Wiring
+from omium_core.errors import NotPermitted
+
+
+def wiring(request: Request) -> Wiring:
+    process: Wiring = request.app.state.wiring
+    return process
+
+
+def requires(permission: str) -> Any:
+    """The caller, who must hold the permission. One per route."""
+
+    def check(request: Request) -> Principal:
+        principal: Principal = request.state.principal
+        if permission not in principal.permissions:
+            raise NotPermitted(f"This needs the permission {permission}.", permission=permission)
+        return principal
+
+    return Depends(check)
+
+
+def _service(kind: Callable[[Wiring], Any]) -> Any:
+    def build(process: Annotated[Wiring, Depends(wiring)]) -> Any:
+        return kind(process)
+
+    return Depends(build)
+
+
+Process = Annotated[Wiring, Depends(wiring)]
+Workflows = Annotated[WorkflowService, _service(WorkflowService)]
+Executions = Annotated[ExecutionService, _service(ExecutionService)]
+Checkpoints = Annotated[CheckpointService, _service(CheckpointService)]
+Failures = Annotated[FailureService, _service(FailureService)]

@@ -1,0 +1,84 @@
+"""Errors -> the envelope of the low-level design (section 5.2), once for all routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from models.database import is_database_away
+from omium_core.errors import InvalidInput, MalformedRequest, OmiumError, Problem, Unavailable
+
+log = structlog.get_logger(__name__)
+
+_HTTP_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+def envelope(error: OmiumError, request_id: str) -> JSONResponse:
+    return _respond(error.status, error.code, error.message, error.details, request_id)
+
+
+def _respond(status: int, code: str, message: str, details: dict[str, Any], request_id: str) -> JSONResponse:
+    body = {"error": {"code": code, "message": message, "details": details, "request_id": request_id}}
+    headers = {"x-request-id": request_id}
+    if status == 503:
+        headers["retry-after"] = "1"
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return JSONResponse(body, status, headers=headers)
+
+
+def field_path(location: tuple[int | str, ...]) -> str:
+    """`("body", "nodes", 2, "id")` -> `nodes[2].id`, as everywhere in our errors."""
+    path = ""
+    for part in location[1:] if location and location[0] in ("body", "query", "path", "header") else location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path
+
+
+def install(app: FastAPI) -> None:
+    """Registers the handlers."""
+
+    @app.exception_handler(OmiumError)
+    async def known(request: Request, error: OmiumError) -> JSONResponse:
+        return envelope(error, request.state.request_id)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = error.errors()
+        if any(problem["type"] == "json_invalid" for problem in problems):
+            reason = problems[0].get("ctx", {}).get("error", "it cannot be parsed")
+            position = problems[0]["loc"][-1] if problems[0]["loc"] else 0
+            return envelope(
+                MalformedRequest(f"The body is no valid JSON: {reason} (at character {position})."),
+                request.state.request_id,
+            )
+        found = [Problem(field_path(tuple(problem["loc"])), problem["msg"]) for problem in problems]
+        first = found[0]
+        message = f"{first.path}: {first.message}" if first.path else first.message
+        return envelope(InvalidInput(f"The request is not valid: {message}.", found), request.state.request_id)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error.__cause__, OmiumError):
+            return envelope(error.__cause__, request.state.request_id)
+        if error.status_code == 400:
+            # raised by the framework when the body is no UTF-8 or is nested too deeply
+            return envelope(
+                MalformedRequest("The body cannot be read: it must be JSON in UTF-8."), request.state.request_id
+            )
+        code = _HTTP_CODES.get(error.status_code, "HTTP_ERROR")
+        return _respond(error.status_code, code, str(error.detail), {}, request.state.request_id)
+
+    @app.exception_handler(Exception)
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        if is_database_away(error):
+            return envelope(
+                Unavailable("The database does not answer; try again in a moment."), request.state.request_id
+            )
+        log.error("request failed", exc_info=error, path=request.url.path)
+        return envelope(OmiumError("Something went wrong on our side."), request.state.request_id)

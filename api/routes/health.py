@@ -1,0 +1,56 @@
+"""Health and metrics, for machines that keep the API running. Open to everybody who reaches the port."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from sqlalchemy import text
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+
+from api.deps import Process
+from api.wiring import Wiring
+
+router = APIRouter(tags=["health"])
+
+PATIENCE = 3.0
+
+
+@router.get("/health/live")
+async def live() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/health/ready")
+async def ready(process: Process) -> JSONResponse:
+    """What the process needs answers too; 503 names the part that does not."""
+    names = ("database", "temporal")
+    results = await asyncio.gather(_database(process), _temporal(process), return_exceptions=True)
+    checks: dict[str, Any] = {
+        name: "ok" if not isinstance(result, BaseException) else f"{type(result).__name__}: {result}"[:200]
+        for name, result in zip(names, results, strict=True)
+    }
+    well = all(check == "ok" for check in checks.values())
+    return JSONResponse({"status": "ok" if well else "unavailable", "checks": checks}, 200 if well else 503)
+
+
+@router.get("/metrics")
+async def metrics() -> Response:
+    """Prometheus text."""
+    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _database(process: Wiring) -> None:
+    async with asyncio.timeout(PATIENCE), process.database.transaction() as session:
+        await session.execute(text("SELECT 1"))
+
+
+async def _temporal(process: Wiring) -> None:
+    request = DescribeNamespaceRequest(namespace=process.settings.temporal_namespace)
+    async with asyncio.timeout(PATIENCE):
+        await process.temporal.workflow_service.describe_namespace(request, timeout=timedelta(seconds=PATIENCE))

@@ -1,0 +1,1 @@
+"""The use cases: no SQL, no HTTP. Transactions begin and end here."""

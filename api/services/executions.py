@@ -1,0 +1,238 @@
+"""Executions: start exactly one per wish, read, take up again.
+
+Two systems, one order of writing: the row is committed first, then the workflow is started under an id made from the row's.
+If this process dies in between, the reconciler in the workers starts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+from sqlmodel.ext.asyncio.session import AsyncSession
+from temporalio.service import RPCError
+
+from activities.adapters.registry import definition_for
+from activities.launch import launch
+from activities.stores.values import Stored
+from api.auth.principal import Principal
+from api.schemas.common import json_problems
+from api.schemas.executions import ExecutionDetail, ExecutionSummary
+from api.services import views
+from api.services.schemas import fit_problems
+from api.wiring import Wiring
+from models.repositories.base import Listing, Page
+from models.repositories.checkpoints import CheckpointRepository
+from models.repositories.events import EventRepository
+from models.repositories.executions import ExecutionRepository
+from models.repositories.failures import FailureRepository
+from models.repositories.idempotency import IdempotencyRepository
+from models.repositories.journal import JournalRepository
+from models.repositories.workflows import WorkflowRepository
+from models.tables import Agent, Checkpoint, Execution, ExecutionEvent
+from models.tables.base import now
+from omium_core.errors import (
+    ExecutionCannotRetry,
+    IdempotencyConflict,
+    InvalidInput,
+    Problem,
+    WorkflowNotActive,
+)
+
+log = structlog.get_logger(__name__)
+
+STARTED = Counter("omium_executions_total", "Executions started", ["framework"])
+#: How long a request waits for Temporal before it leaves the start to the reconciler.
+LAUNCH_PATIENCE = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a caller wants to have run."""
+
+    workflow_id: UUID
+    inputs: dict[str, Any]
+    metadata: dict[str, Any]
+    trigger_type: str = "api"
+    idempotency_key: str | None = None
+
+    def hash(self) -> str:
+        """Equal for equal wishes, whichever door they came through."""
+        canonical = json.dumps([str(self.workflow_id), self.inputs, self.metadata], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class ExecutionService:
+    def __init__(self, process: Wiring) -> None:
+        self._process = process
+
+    async def start(self, caller: Principal, wish: Wish) -> Execution:
+        """The execution of a wish: a new one, or the one that the same Idempotency-Key already started."""
+        problems = json_problems(wish.inputs, "inputs") + json_problems(wish.metadata, "metadata")
+        if problems:
+            raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
+        try:
+            async with self._process.database.transaction() as session:
+                earlier = await self._earlier(session, caller, wish)
+                if earlier is not None:
+                    return earlier
+                execution = await self._make(session, caller, wish)
+                if wish.idempotency_key is not None:
+                    await self._claim(session, caller, wish, execution.id)
+        except _KeyTaken:
+            # another request with this key committed while we were making ours, which is rolled back
+            async with self._process.database.transaction() as session:
+                earlier = await self._earlier(session, caller, wish)
+            if earlier is None:
+                raise
+            return earlier
+        STARTED.labels(execution.framework).inc()
+        await self._launch(execution, None)
+        return execution
+
+    async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:
+        async with self._process.database.transaction() as session:
+            execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
+            agents = await ExecutionRepository(session, caller.tenant_id).agents(execution_id, execution.lineage)
+            usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
+        tenant = str(caller.tenant_id)
+        inputs = await self._process.values.read(tenant, Stored(execution.inputs, execution.inputs_blob))
+        outputs = await self._process.values.read(tenant, Stored(execution.outputs, execution.outputs_blob))
+        return views.execution_detail(
+            execution, agents, usage.get(execution_id, []), inputs, outputs, self._process.settings
+        )
+
+    async def events(
+        self, caller: Principal, execution_id: UUID, after: UUID | None, limit: int
+    ) -> list[ExecutionEvent]:
+        async with self._process.database.transaction() as session:
+            await ExecutionRepository(session, caller.tenant_id).get(execution_id)
+            return list(await EventRepository(session, caller.tenant_id).list(execution_id, after=after, limit=limit))
+
+    async def retry(self, caller: Principal, execution_id: UUID) -> ExecutionSummary:
+        """Takes a failed or cancelled execution up again from its last checkpoint; answered calls are not repeated."""
+        async with self._process.database.transaction() as session:
+            executions = ExecutionRepository(session, caller.tenant_id)
+            execution = await executions.get(execution_id, lock=True)
+            if execution.status not in ("failed", "cancelled"):
+                raise ExecutionCannotRetry(
+                    f"Only a failed or cancelled execution can be retried; this one is {execution.status}.",
+                    execution_id=str(execution_id),
+                    status=execution.status,
+                )
+            checkpoint = await CheckpointRepository(session, caller.tenant_id).latest(execution_id, execution.lineage)
+            for agent in await executions.agents(execution_id, execution.lineage):
+                if agent.status in ("failed", "cancelled", "running"):
+                    agent.status, agent.failures, agent.error, agent.completed_at = "pending", 0, None, None
+                    session.add(agent)
+            await FailureRepository(session, caller.tenant_id).resolve(execution_id)
+            execution.status, execution.error_message, execution.completed_at = "pending", None, None
+            execution.retry_count += 1
+            execution.updated_at = now()
+            session.add(execution)
+            session.add(
+                ExecutionEvent(
+                    tenant_id=caller.tenant_id,
+                    execution_id=execution_id,
+                    event_type="execution.retried",
+                    data={"retry_count": execution.retry_count},
+                )
+            )
+            usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
+        await self._launch(execution, checkpoint)
+        return views.execution_summary(execution, usage.get(execution_id, []))
+
+    async def search(
+        self, caller: Principal, page: Page, **filters: Any
+    ) -> tuple[Listing[Execution], list[ExecutionSummary]]:
+        async with self._process.database.transaction() as session:
+            found = await ExecutionRepository(session, caller.tenant_id).list(page, **filters)
+            usage = await JournalRepository(session, caller.tenant_id).usage([row.id for row in found.rows])
+        return found, [views.execution_summary(row, usage.get(row.id, [])) for row in found.rows]
+
+    async def _earlier(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution | None:
+        if wish.idempotency_key is None:
+            return None
+        known = await IdempotencyRepository(session, caller.tenant_id).find(wish.idempotency_key)
+        if known is None:
+            return None
+        if known.request_hash != wish.hash():
+            raise IdempotencyConflict(
+                "This Idempotency-Key was used for another request.", execution_id=str(known.execution_id)
+            )
+        return await ExecutionRepository(session, caller.tenant_id).get(known.execution_id)
+
+    async def _claim(self, session: AsyncSession, caller: Principal, wish: Wish, execution_id: UUID) -> None:
+        assert wish.idempotency_key is not None
+        keys = IdempotencyRepository(session, caller.tenant_id)
+        if not await keys.claim(wish.idempotency_key, wish.hash(), execution_id):
+            raise _KeyTaken
+
+    async def _make(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution:
+        """The rows of a new execution, for inputs that fit."""
+        workflows = WorkflowRepository(session, caller.tenant_id)
+        workflow = await workflows.get(wish.workflow_id)
+        if not workflow.is_active:
+            raise WorkflowNotActive(f"Workflow {workflow.id} is not active.", workflow_id=str(workflow.id))
+        version = await workflows.version(workflow.id, workflow.version)
+        half = definition_for(version.framework)
+        problems = fit_problems(wish.inputs, version.input_schema, "inputs") if version.input_schema else []
+        problems = problems or [
+            Problem(f"inputs.{problem.path}" if problem.path else "inputs", problem.message)
+            for problem in half.validate_inputs(version.workflow_definition, wish.inputs)
+        ]
+        if problems:
+            raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
+        plan = half.plan(version.workflow_definition, wish.inputs)
+        inputs = await self._process.values.keep(str(caller.tenant_id), wish.inputs)
+        execution = Execution(
+            tenant_id=caller.tenant_id,
+            workflow_id=workflow.id,
+            version_id=version.id,
+            workflow_version=version.version,
+            framework=version.framework,
+            title=f"{workflow.name} · {version.framework} · v{version.version}",
+            trigger_type=wish.trigger_type,
+            triggered_by=caller.user_id,
+            inputs=inputs.inline,
+            inputs_blob=inputs.blob,
+            first_step=(version.first_step or plan.steps[0])[:255],
+            planned_steps=0 if plan.open_ended else len(plan.steps),
+            max_steps=version.workflow_definition.get("max_steps"),
+            meta=wish.metadata,
+        )
+        agents = [
+            Agent(
+                tenant_id=caller.tenant_id,
+                execution_id=execution.id,
+                step_index=index,
+                name=name[:255],
+                framework=version.framework,
+            )
+            for index, name in enumerate(plan.steps if not plan.open_ended else ())
+        ]
+        await ExecutionRepository(session, caller.tenant_id).add(execution, agents)
+        return execution
+
+    async def _launch(self, execution: Execution, checkpoint: Checkpoint | None) -> None:
+        try:
+            await launch(
+                self._process.temporal,
+                execution,
+                self._process.settings,
+                checkpoint=checkpoint,
+                patience=LAUNCH_PATIENCE,
+            )
+        except (RPCError, RuntimeError) as error:
+            # the row is committed: the reconciler starts it as soon as Temporal answers
+            log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))
+
+
+class _KeyTaken(Exception):
+    """The Idempotency-Key was claimed by a request that was quicker."""

@@ -1,0 +1,86 @@
+"""Rows -> answers: what is derived (progress, durations, usage) is derived here, and nowhere stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from api.schemas.executions import AgentView, ExecutionDetail, ExecutionSummary, Progress, TemporalLink
+from models.repositories.journal import StepUsage
+from models.tables import Agent, Execution
+from models.tables.base import now
+from models.tables.executions import TERMINAL
+from omium_core import temporal
+from omium_core.settings import Settings
+
+
+def execution_summary(execution: Execution, usage: Sequence[StepUsage]) -> ExecutionSummary:
+    return ExecutionSummary(**_summary(execution, usage))
+
+
+def execution_detail(
+    execution: Execution,
+    agents: Sequence[Agent],
+    usage: Sequence[StepUsage],
+    inputs: dict[str, Any] | None,
+    outputs: Any,
+    settings: Settings,
+) -> ExecutionDetail:
+    by_step = {entry.step_index: entry for entry in usage if entry.lineage == execution.lineage}
+    return ExecutionDetail(
+        **_summary(execution, usage),
+        inputs=inputs or {},
+        outputs=outputs,
+        agents=[_agent(agent, by_step.get(agent.step_index)) for agent in agents],
+        metadata=execution.meta,
+        temporal=temporal_link(execution, settings),
+    )
+
+
+def temporal_link(execution: Execution, settings: Settings) -> TemporalLink:
+    run = temporal.workflow_id(execution.tenant_id, execution.id)
+    ui = settings.temporal_ui_url.rstrip("/")
+    return TemporalLink(
+        workflow_id=run, ui_url=f"{ui}/namespaces/{settings.temporal_namespace}/workflows/{quote(run, safe='')}"
+    )
+
+
+def _summary(execution: Execution, usage: Sequence[StepUsage]) -> dict[str, Any]:
+    return {
+        **execution.model_dump(exclude={"inputs", "outputs"}),
+        "error": execution.error_message,
+        "progress": _progress(execution),
+        "credits_used": sum(entry.cost for entry in usage),
+        "duration_ms": _duration(execution.started_at, execution.completed_at),
+    }
+
+
+def _progress(execution: Execution) -> Progress:
+    done = execution.steps_done
+    ended = execution.status in TERMINAL
+    # a graph does not know how far it is; the step that runs is one more
+    total = max(execution.planned_steps, done + (0 if ended else 1))
+    percentage = 100.0 if execution.status == "completed" else round(100.0 * done / total, 1) if total else 0.0
+    return Progress(current_step=done, total_steps=total, percentage=percentage)
+
+
+def _agent(agent: Agent, usage: StepUsage | None) -> AgentView:
+    return AgentView(
+        **agent.model_dump(
+            include={"id", "name", "status", "step_index", "attempt", "started_at", "completed_at", "output", "error"}
+        ),
+        agent_type=agent.framework,
+        duration_ms=_duration(agent.started_at, agent.completed_at),
+        llm_calls=usage.model_calls if usage else 0,
+        tool_calls=usage.tool_calls if usage else 0,
+        tokens_used=usage.tokens if usage else 0,
+    )
+
+
+def _duration(started: datetime | None, ended: datetime | None) -> int | None:
+    """Milliseconds; until now for what is still running."""
+    if started is None:
+        return None
+    return int(((ended or now()) - started).total_seconds() * 1000)

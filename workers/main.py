@@ -1,0 +1,135 @@
+"""A worker process: `python -m workers.main`. Serves the queues of OMIUM_FRAMEWORKS until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+import structlog
+from prometheus_client import start_http_server
+from temporalio.client import Client
+
+from activities.frameworks import Frameworks
+from activities.gateway import identity
+from activities.gateway.gateway import Gateway
+from activities.loops import LoopThread
+from activities.records import Records
+from activities.steps import StepActivities
+from activities.stores.factory import open_object_store
+from activities.stores.values import ValueStore
+from activities.tools.registry import ToolRegistry
+from models.database import Database
+from omium_core.connect import connect_temporal
+from omium_core.errors import ConfigurationError
+from omium_core.logging import configure_logging
+from omium_core.settings import OWN_MODULES, Settings, load_settings
+from workers.reconciler import Reconciler
+from workers.registry import build_worker
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs until `stop` is set, then lets the steps in flight end."""
+    use_agent_path(settings)
+    with tempfile.TemporaryDirectory(prefix="omium-worker-") as scratch:
+        registry = ToolRegistry.load(settings.tool_modules, settings.http_allow_private)
+        gateway = Gateway(settings, registry)
+        identity.install(gateway.host, gateway.port)
+        gateway.start()
+        agents_loop = LoopThread("omium-agents")
+        database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        records = Records(database)
+        values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
+        frameworks = Frameworks(settings, Path(scratch), registry, agents_loop, values)
+        steps = StepActivities(frameworks, gateway, records, values, agents_loop)
+        client = await connect_temporal(settings)
+        try:
+            await _serve_queues(
+                client, settings, steps, frameworks, Reconciler(client, database, records, settings), stop
+            )
+        finally:
+            gateway.stop()
+            agents_loop.stop()
+            await database.close()
+
+
+async def _serve_queues(
+    client: Client,
+    settings: Settings,
+    steps: StepActivities,
+    frameworks: Frameworks,
+    reconciler: Reconciler,
+    stop: asyncio.Event,
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for framework in settings.frameworks:
+            await stack.enter_async_context(build_worker(client, framework, settings, steps, frameworks))
+        log.info("worker is ready", frameworks=settings.frameworks)
+        if settings.ready_file is not None:
+            settings.ready_file.touch()
+        tasks = [asyncio.create_task(reconciler.run())]
+        tasks += [asyncio.create_task(_preload(frameworks, settings))]
+        ended = [asyncio.create_task(stop.wait()), tasks[0]]
+        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+        for task in (*tasks, *ended):
+            task.cancel()
+    if tasks[0].done() and not tasks[0].cancelled():
+        tasks[0].result()
+
+
+async def _preload(frameworks: Frameworks, settings: Settings) -> None:
+    """Imports the frameworks while nobody waits for them, one after the other."""
+    for framework in settings.frameworks:
+        await frameworks.adapter(framework)
+
+
+def use_agent_path(settings: Settings) -> None:
+    """Lets users' folders be imported from, after everything else, and refuses a folder that would hide one of ours."""
+    for folder in settings.agent_path:
+        path = Path(folder).resolve()
+        if not path.is_dir():
+            raise ConfigurationError(f"OMIUM_AGENT_PATH names {folder}, which is no folder.")
+        if str(path) not in sys.path:
+            sys.path.append(str(path))
+    for module in (*settings.agent_modules, *settings.tool_modules):
+        top = module.partition(".")[0]
+        if top in OWN_MODULES or top in sys.stdlib_module_names:
+            raise ConfigurationError(
+                f"The module {module!r} has the name of a module of Omium or of Python: rename it."
+            )
+        spec = importlib.util.find_spec(top)
+        if spec is None:
+            raise ConfigurationError(
+                f"The module {module!r} is not found. OMIUM_AGENT_PATH must name the folder that holds it."
+            )
+
+
+def main() -> None:
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        sys.exit(f"omium worker: {error.message}")
+    configure_logging(settings, service="worker")
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await serve(settings, stop)
+
+    try:
+        asyncio.run(run())
+    except ConfigurationError as error:
+        sys.exit(f"omium worker: {error.message}")
+
+
+if __name__ == "__main__":
+    main()

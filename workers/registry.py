@@ -1,0 +1,35 @@
+"""Which workflows and activities each task queue has. The one place that knows all three."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.frameworks import Frameworks
+from activities.steps import StepActivities
+from omium_core import temporal
+from omium_core.settings import Settings
+from workflows.agent_run import AgentRun
+
+
+def build_worker(
+    client: Client, framework: str, settings: Settings, steps: StepActivities, frameworks: Frameworks
+) -> Worker:
+    """A worker of one framework's queue: its runs, its steps, and the checks of its definitions.
+
+    Runs and steps share the queue so that Temporal hands a step to the worker that asks for it, without a round trip.
+    """
+    return Worker(
+        client,
+        task_queue=temporal.queue_for(framework),
+        workflows=[AgentRun],
+        activities=[steps.run_step, steps.finish_run, frameworks.check_definition],
+        max_concurrent_activities=settings.max_concurrent_steps,
+        # the next message to a run waits this long for a worker that died
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
+        max_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_timeout / 3),
+        default_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_timeout / 3),
+        graceful_shutdown_timeout=timedelta(seconds=10),
+    )
