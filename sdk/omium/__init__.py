@@ -1,5 +1,6 @@
 """Client of Omium, the platform for durable AI agent runs.
 
+`tool` marks functions that agents may call.
 `OmiumClient` blocks, `AsyncOmiumClient` is its twin for asyncio; both have the same resources and methods. Names are
 loaded when first used, so that the command line starts quickly.
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         OmiumConnectionError,
         OmiumError,
     )
+    from omium.tools import tool
 
 __all__ = [
     "AsyncOmiumClient",
@@ -38,7 +40,10 @@ __all__ = [
     "OmiumConnectionError",
     "OmiumError",
     "__version__",
+    "tool",
 ]
+
+_HOMES = {"AsyncOmiumClient": "omium.client", "OmiumClient": "omium.client", "tool": "omium.tools"}
 
 
 def __getattr__(name: str) -> object:
@@ -47,6 +52,6 @@ def __getattr__(name: str) -> object:
 
         return version("omium")
     if name in __all__:
-        module = import_module("omium.client" if name.endswith("Client") else "omium.errors")
-        return getattr(module, name)
+        value: object = getattr(import_module(_HOMES.get(name, "omium.errors")), name)
+        return value
     raise AttributeError(f"module 'omium' has no attribute {name!r}")

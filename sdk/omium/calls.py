@@ -35,17 +35,19 @@ class Request(Generic[T]):
     """One HTTP request whose answer is a `T`.
 
     `path` is relative to the base URL. Entries of `query` and `body` that are None are left out. `timeout` in seconds
-    overrides the client's. `retry=False` leaves it to the caller to try again.
+    overrides the client's. `retry=False` leaves it to the caller to try again. `answers` are the statuses beside 2xx
+    whose content is an answer too, not an error.
     """
 
     method: str
     path: str
-    query: Mapping[str, str | int | None] = field(default_factory=dict)
+    query: Mapping[str, str | int | bool | None] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
     timeout: float | None = None
     retry: bool = True
     needs_key: bool = True
+    answers: frozenset[int] = frozenset()
 
     @property
     def repeatable(self) -> bool:
@@ -72,7 +74,7 @@ class Resource(Generic[ClientT]):
         self._client = client
 
 
-class operation(Generic[P, T]):  # noqa: N801 - used as a decorator, like `property`
+class operation(Generic[P, T]):
     """Makes a description of requests a method: blocking on `OmiumClient`, awaitable on `AsyncOmiumClient`."""
 
     def __init__(self, describe: Callable[Concatenate[Any, P], Request[T] | Flow[T]]) -> None:

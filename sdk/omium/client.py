@@ -19,8 +19,8 @@ from omium.types import JsonObject
 
 T = TypeVar("T")
 
-#: Needs no key: it is what one asks when nothing else works.
-HEALTH: Request[JsonObject] = Request("GET", "health/ready", needs_key=False, retry=False)
+#: What one asks when nothing else works: without a key, once, and "not ready" is an answer.
+HEALTH: Request[JsonObject] = Request("GET", "health/ready", retry=False, needs_key=False, answers=frozenset({503}))
 
 
 class OmiumClient:
@@ -57,7 +57,7 @@ class OmiumClient:
         return self._connection.base_url
 
     def health(self) -> JsonObject:
-        """Whether the API and what it needs are ready. Asked once, without a key."""
+        """Whether the API is ready, under `status`, and which part is not, under `checks`. Asked once, without a key."""
         return self.run(HEALTH)
 
     def run(self, plan: Request[T] | Flow[T]) -> T:
@@ -83,11 +83,13 @@ class OmiumClient:
 
     def _send(self, request: Request[T]) -> T:
         arguments = request_arguments(request, self._connection)
-        return cast(T, Retrying(**retry_policy(request, self._max_retries))(self._send_once, arguments))
+        return cast(
+            T, Retrying(**retry_policy(request, self._max_retries))(self._send_once, arguments, request.answers)
+        )
 
-    def _send_once(self, arguments: dict[str, Any]) -> Any:
+    def _send_once(self, arguments: dict[str, Any], answers: frozenset[int]) -> Any:
         try:
-            return read_answer(self._http.request(**arguments))
+            return read_answer(self._http.request(**arguments), answers)
         except httpx.RequestError as error:
             raise connection_error(error, self._connection) from error
 
@@ -128,7 +130,7 @@ class AsyncOmiumClient:
         return self._connection.base_url
 
     async def health(self) -> JsonObject:
-        """Whether the API and what it needs are ready. Asked once, without a key."""
+        """Whether the API is ready, under `status`, and which part is not, under `checks`. Asked once, without a key."""
         return await self.run(HEALTH)
 
     async def run(self, plan: Request[T] | Flow[T]) -> T:
@@ -154,11 +156,16 @@ class AsyncOmiumClient:
 
     async def _send(self, request: Request[T]) -> T:
         arguments = request_arguments(request, self._connection)
-        return cast(T, await AsyncRetrying(**retry_policy(request, self._max_retries))(self._send_once, arguments))
+        return cast(
+            T,
+            await AsyncRetrying(**retry_policy(request, self._max_retries))(
+                self._send_once, arguments, request.answers
+            ),
+        )
 
-    async def _send_once(self, arguments: dict[str, Any]) -> Any:
+    async def _send_once(self, arguments: dict[str, Any], answers: frozenset[int]) -> Any:
         try:
-            return read_answer(await self._http.request(**arguments))
+            return read_answer(await self._http.request(**arguments), answers)
         except httpx.RequestError as error:
             raise connection_error(error, self._connection) from error
 

@@ -151,10 +151,11 @@ def write_setting(name: str, value: str) -> Path:
         # a new file each time (its mode is 0600 from birth), so that a crash leaves the old or the new, never half
         with NamedTemporaryFile("w", dir=target.parent, encoding="utf-8", delete=False) as draft:
             draft.write(tomli_w.dumps(content))
+            written = Path(draft.name)
         try:
-            os.replace(draft.name, target)
+            written.replace(target)
         finally:
-            Path(draft.name).unlink(missing_ok=True)
+            written.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(f"Cannot write {path}: {error.strerror}.") from error
     return path

@@ -94,8 +94,8 @@ def _header_value(key: str) -> str:
     return key
 
 
-def read_answer(response: httpx.Response) -> Any:
-    """The JSON of a 2xx answer, None where it has no content.
+def read_answer(response: httpx.Response, answers: frozenset[int] = frozenset()) -> Any:
+    """The JSON of a 2xx answer, or of a status in `answers`; None where it has no content.
 
     Raises:
         OmiumAPIError: any other answer, or one that does not come from the API.
@@ -107,6 +107,8 @@ def read_answer(response: httpx.Response) -> Any:
     if response.is_success:
         return content
     error = content.get("error") if isinstance(content, dict) else None
+    if response.status_code in answers and isinstance(content, dict) and error is None:
+        return content
     if not isinstance(error, dict):
         raise _foreign_answer(response)
     details = error.get("details")

@@ -47,11 +47,11 @@ class WorkflowPage(Page, total=False):
 
 
 class Progress(TypedDict, total=False):
-    """`total_steps` is 0 or None while only running can tell how many there will be."""
+    """`total_steps` counts what is known; where only running tells (a graph), it grows with the run."""
 
     current_step: int
-    total_steps: int | None
-    percentage: float | None
+    total_steps: int
+    percentage: float
 
 
 class Agent(TypedDict, total=False):
@@ -61,7 +61,10 @@ class Agent(TypedDict, total=False):
     name: str
     agent_type: str
     status: str
+    step_index: int
     attempt: int
+    started_at: str | None
+    completed_at: str | None
     duration_ms: int | None
     llm_calls: int
     tool_calls: int
@@ -86,14 +89,14 @@ class Execution(TypedDict, total=False):
     reason: str | None
     inputs: JsonObject
     outputs: Any
-    error: Any
+    error: str | None
     error_message: str | None
     started_at: str | None
     completed_at: str | None
     duration_ms: int | None
     progress: Progress
     agents: list[Agent]
-    current_checkpoint: Any
+    current_checkpoint: str | None
     checkpoint_count: int
     retry_count: int
     credits_used: float
@@ -126,8 +129,12 @@ class Checkpoint(TypedDict, total=False):
     execution_id: str
     checkpoint_number: int
     checkpoint_name: str
+    lineage: int
+    step_index: int
+    next_step: str | None
     state_size_bytes: int
     checksum: str
+    metadata: JsonObject
     created_at: str
 
 
@@ -137,19 +144,26 @@ class CheckpointPage(Page, total=False):
 
 class CheckpointData(TypedDict, total=False):
     checkpoint_id: str
-    state: JsonObject
+    execution_id: str
+    checkpoint_number: int
+    state: Any
 
 
 class Failure(TypedDict, total=False):
     id: str
     execution_id: str
+    step_name: str | None
     failure_type: str
     severity: str
     error_message: str
     root_cause: str | None
+    stack_trace: str | None
     recovery_suggestion: str | None
     is_recoverable: bool
+    recovery_status: str
+    metadata: JsonObject
     created_at: str
+    resolved_at: str | None
 
 
 class FailurePage(Page, total=False):

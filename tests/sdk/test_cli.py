@@ -53,6 +53,19 @@ class TestWorkflows:
         assert json.loads(done.stdout) == api.workflows["w1"]
         assert api.seen[-1].body == whole | {"name": "Totals"}
 
+    def test_a_misspelt_field_does_not_vanish(self, api: FakeApi) -> None:
+        whole = {"name": "Sums", "framework": "crewai", "workflow_definition": {}, "input_shema": {}}
+        done = run("workflows", "create", "--file", "-", stdin=json.dumps(whole))
+        assert (done.exit_code, api.seen) == (2, [])
+        assert "input_shema is no field of a workflow" in done.stderr
+
+    def test_what_was_printed_can_be_given_back(self, api: FakeApi) -> None:
+        whole = {"name": "Sums", "framework": "crewai", "workflow_definition": {"agents": {}}}
+        run("workflows", "create", "--file", "-", stdin=json.dumps(whole))
+        printed = run("workflows", "get", "w1", "--json").stdout
+        assert run("workflows", "create", "--file", "-", stdin=printed).exit_code == 0
+        assert api.seen[-1].body == whole
+
     def test_create_needs_a_name(self, api: FakeApi) -> None:
         done = run("workflows", "create", "--file", "-", "--framework", "crewai", stdin="{}")
         assert (done.exit_code, done.stdout) == (2, "")

@@ -59,6 +59,8 @@ def test_runs_checkpoints_and_failures(client: OmiumClient, api: FakeApi) -> Non
     assert client.checkpoints.list("e1")["checkpoints"][0]["checkpoint_number"] == 1
     assert client.checkpoints.get("c1")["checksum"] == "sha256:ab"
     assert client.checkpoints.get_data("c1") == {"checkpoint_id": "c1", "state": STATE}
+    client.checkpoints.get_data("c1", raw=True)
+    assert api.seen[-1].query == {"raw": "true"}
     assert client.failures.list(status="unresolved")["failures"][0]["failure_type"] == "ModelUnavailable"
 
 
@@ -213,6 +215,14 @@ def test_without_a_key_only_health_is_asked(server: ApiServer, api: FakeApi) -> 
         with pytest.raises(ConfigurationError, match="OMIUM_API_KEY"):
             client.workflows.list()
     assert len(api.seen) == 1
+
+
+def test_not_being_ready_is_an_answer(client: OmiumClient, api: FakeApi) -> None:
+    api.faults = [Instead(503, b'{"status": "unavailable", "checks": {"database": "no"}}'), Instead(503, b"<html>")]
+    assert client.health()["checks"] == {"database": "no"}
+    with pytest.raises(OmiumAPIError, match="check the base URL"):
+        client.health()
+    assert len(api.seen) == 2
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_loopback(

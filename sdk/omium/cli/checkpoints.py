@@ -79,13 +79,14 @@ def get(checkpoint_id: CheckpointId, as_json: JsonFlag = False) -> None:
 def download(
     checkpoint_id: CheckpointId,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Where to write it; - is standard output.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The state as the framework keeps it.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Write a checkpoint's data, {"checkpoint_id", "state"}, to a file. With --json it is (also) printed."""
     if output is None and not as_json:
         fail("Say where to write it with --output FILE, or print it with --json.", code=2)
     with connect() as client:
-        data = client.checkpoints.get_data(checkpoint_id)
+        data = client.checkpoints.get_data(checkpoint_id, raw=raw)
     if as_json or output == "-":
         print_json(data)
     if output is None or output == "-":

@@ -30,13 +30,16 @@ ExecutionId = Annotated[str, typer.Argument(metavar="EXECUTION_ID", help="Id of 
 def list_(
     status_: Annotated[str | None, typer.Option("--status", help="Only runs in this status, such as running.")] = None,
     workflow_id: Annotated[str | None, typer.Option(help="Only runs of this workflow.")] = None,
+    framework: Annotated[str | None, typer.Option(help="Only runs of this framework.")] = None,
     limit: Annotated[int | None, typer.Option(help="How many at most.")] = None,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List runs, the newest first."""
     with connect() as client:
-        answer = client.executions.list(status=status_, workflow_id=workflow_id, limit=limit, cursor=cursor)
+        answer = client.executions.list(
+            status=status_, workflow_id=workflow_id, limit=limit, cursor=cursor, framework=framework
+        )
     if as_json:
         print_json(answer)
         return

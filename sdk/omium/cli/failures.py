@@ -30,11 +30,12 @@ def list_(
         (
             moment(item.get("created_at")),
             cell(item.get("execution_id")),
+            cell(item.get("step_name")),
             cell(item.get("failure_type"), "red"),
             cell(item.get("error_message")),
             cell(item.get("recovery_suggestion")),
         )
         for item in answer.get("failures", [])
     ]
-    show_table(("when", "execution", "type", "message", "suggestion"), rows, "No failures.")
+    show_table(("when", "execution", "step", "type", "message", "suggestion"), rows, "No failures.")
     show_more(answer)

@@ -14,6 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Register definitions of agents, an
 
 WorkflowId = Annotated[str, typer.Argument(metavar="WORKFLOW_ID", help="Id of the workflow.")]
 Name = Annotated[str | None, typer.Option(help="Name of the workflow.")]
+Framework = Annotated[str | None, typer.Option(help="crewai or langgraph.")]
 Description = Annotated[str | None, typer.Option(help="What it is for.")]
 InputSchema = Annotated[str | None, typer.Option(metavar="FILE", help="JSON Schema of its inputs.")]
 OutputSchema = Annotated[str | None, typer.Option(metavar="FILE", help="JSON Schema of its outputs.")]
@@ -22,8 +23,11 @@ FILE_HELP = (
     "JSON file with the definition, or with a whole workflow that has a workflow_definition; - is standard input."
 )
 
-#: Fields that a file with a whole workflow may hold.
-WORKFLOW_FIELDS = ("name", "framework", "description", "input_schema", "output_schema", "tags")
+#: Fields of a whole workflow that a user decides, and those that the API adds to them in its answers.
+WORKFLOW_FIELDS = frozenset(
+    {"name", "framework", "workflow_definition", "description", "input_schema", "output_schema", "tags"}
+)
+ANSWER_FIELDS = frozenset({"id", "version", "is_active", "warnings", "created_at", "updated_at"})
 
 
 def _fields(
@@ -39,7 +43,10 @@ def _fields(
     content = json_file(file, "--file") if file is not None else {}
     fields: dict[str, Any] = {}
     if "workflow_definition" in content:
-        fields = {key: content[key] for key in ("workflow_definition", *WORKFLOW_FIELDS) if key in content}
+        # what `workflows get --json` printed can be given back; a misspelt field must not vanish in silence
+        if unknown := sorted(content.keys() - WORKFLOW_FIELDS - ANSWER_FIELDS):
+            fail(f"--file: {unknown[0]} is no field of a workflow; there are: {', '.join(sorted(WORKFLOW_FIELDS))}.", 2)
+        fields = {key: content[key] for key in WORKFLOW_FIELDS & content.keys()}
     elif file is not None:
         fields = {"workflow_definition": content}
     options: dict[str, Any] = {"name": name, "framework": framework, "description": description, "tags": tags or None}
@@ -54,7 +61,7 @@ def _fields(
 def create(
     file: Annotated[str, typer.Option(metavar="FILE", help=FILE_HELP)],
     name: Name = None,
-    framework: Annotated[str | None, typer.Option(help="crewai or langgraph.")] = None,
+    framework: Framework = None,
     description: Description = None,
     input_schema: InputSchema = None,
     output_schema: OutputSchema = None,
@@ -107,10 +114,14 @@ def list_(
 
 
 @app.command()
-def get(workflow_id: WorkflowId, as_json: JsonFlag = False) -> None:
+def get(
+    workflow_id: WorkflowId,
+    version: Annotated[int | None, typer.Option(help="An earlier version.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Show a workflow with its definition."""
     with connect() as client:
-        workflow = client.workflows.get(workflow_id)
+        workflow = client.workflows.get(workflow_id, version=version)
     if as_json:
         print_json(workflow)
         return
@@ -123,6 +134,7 @@ def update(
     workflow_id: WorkflowId,
     file: Annotated[str | None, typer.Option(metavar="FILE", help=FILE_HELP)] = None,
     name: Name = None,
+    framework: Framework = None,
     description: Description = None,
     input_schema: InputSchema = None,
     output_schema: OutputSchema = None,
@@ -130,8 +142,7 @@ def update(
     as_json: JsonFlag = False,
 ) -> None:
     """Make a new version of a workflow. What is not given stays as it is; runs that have begun keep theirs."""
-    fields = _fields(file, name, None, description, input_schema, output_schema, tag)
-    fields.pop("framework", None)
+    fields = _fields(file, name, framework, description, input_schema, output_schema, tag)
     if not fields:
         fail("Say what is to change, for instance with --file.", code=2)
     with connect() as client:

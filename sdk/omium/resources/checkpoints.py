@@ -34,6 +34,6 @@ class Checkpoints(Resource[ClientT]):
         return Request("GET", endpoint("checkpoints", checkpoint_id))
 
     @operation
-    def get_data(self, checkpoint_id: str) -> Request[CheckpointData]:
-        """The state itself, under `state`."""
-        return Request("GET", endpoint("checkpoints", checkpoint_id, "data"))
+    def get_data(self, checkpoint_id: str, raw: bool = False) -> Request[CheckpointData]:
+        """The state itself, under `state`: as people read it, or with `raw` as the framework keeps it."""
+        return Request("GET", endpoint("checkpoints", checkpoint_id, "data"), query={"raw": raw or None})

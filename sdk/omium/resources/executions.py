@@ -41,6 +41,7 @@ class Executions(Resource[ClientT]):
         cursor: str | None = None,
         page: int | None = None,
         per_page: int | None = None,
+        framework: str | None = None,
     ) -> Request[ExecutionPage]:
         """One page of runs, the newest first: by `limit` and the last `next_cursor`, or by `page` and `per_page`."""
         query = {
@@ -50,6 +51,7 @@ class Executions(Resource[ClientT]):
             "cursor": cursor,
             "page": page,
             "per_page": per_page,
+            "framework": framework,
         }
         return Request("GET", "executions", query=query)
 
@@ -66,7 +68,7 @@ class Executions(Resource[ClientT]):
             Conflict: the run is not in a state to be taken up again.
         """
         path = endpoint("executions", execution_id, "retry")
-        return Request("POST", path, body={}, idempotency_key=fresh_key(idempotency_key))
+        return Request("POST", path, idempotency_key=fresh_key(idempotency_key))
 
     @operation
     def wait_for_completion(

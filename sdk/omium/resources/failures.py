@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from omium.calls import ClientT, Request, Resource, operation
-from omium.types import FailurePage
+from omium.calls import ClientT, Request, Resource, endpoint, operation
+from omium.types import Failure, FailurePage
 
 
 class Failures(Resource[ClientT]):
@@ -29,3 +29,8 @@ class Failures(Resource[ClientT]):
             "per_page": per_page,
         }
         return Request("GET", "failures", query=query)
+
+    @operation
+    def get(self, failure_id: str) -> Request[Failure]:
+        """One failure with its stack trace."""
+        return Request("GET", endpoint("failures", failure_id))

@@ -47,15 +47,23 @@ class Workflows(Resource[ClientT]):
         limit: int | None = None,
         cursor: str | None = None,
         framework: str | None = None,
+        is_active: bool | None = None,
     ) -> Request[WorkflowPage]:
         """One page of workflows: by `page` and `per_page`, or by `limit` and the last `next_cursor`."""
-        query = {"page": page, "per_page": per_page, "limit": limit, "cursor": cursor, "framework": framework}
+        query = {
+            "page": page,
+            "per_page": per_page,
+            "limit": limit,
+            "cursor": cursor,
+            "framework": framework,
+            "is_active": is_active,
+        }
         return Request("GET", "workflows", query=query)
 
     @operation
-    def get(self, workflow_id: str) -> Request[Workflow]:
-        """The workflow in its current version."""
-        return Request("GET", endpoint("workflows", workflow_id))
+    def get(self, workflow_id: str, version: int | None = None) -> Request[Workflow]:
+        """The workflow in its current version, or in an earlier one."""
+        return Request("GET", endpoint("workflows", workflow_id), query={"version": version})
 
     @operation
     def update(
@@ -67,6 +75,8 @@ class Workflows(Resource[ClientT]):
         input_schema: Mapping[str, Any] | None = None,
         output_schema: Mapping[str, Any] | None = None,
         tags: Sequence[str] | None = None,
+        framework: str | None = None,
+        is_active: bool | None = None,
     ) -> Request[Workflow]:
         """Makes a new version with what is given; the rest stays as it is. Answers the new version."""
         body = {
@@ -76,6 +86,8 @@ class Workflows(Resource[ClientT]):
             "input_schema": input_schema,
             "output_schema": output_schema,
             "tags": tags,
+            "framework": framework,
+            "is_active": is_active,
         }
         return Request("PUT", endpoint("workflows", workflow_id), body=body)
 
@@ -90,6 +102,7 @@ class Workflows(Resource[ClientT]):
         workflow_id: str,
         inputs: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> Request[StartedExecution]:
         """Starts a run and answers at once, with its `execution_id`.
 
@@ -101,5 +114,5 @@ class Workflows(Resource[ClientT]):
             Conflict: the key was used with other inputs.
         """
         key = fresh_key(idempotency_key)
-        body = {"inputs": dict(inputs or {})}
+        body = {"inputs": dict(inputs or {}), "metadata": metadata}
         return Request("POST", endpoint("workflows", workflow_id, "execute"), body=body, idempotency_key=key)
