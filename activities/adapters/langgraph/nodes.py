@@ -1,0 +1,131 @@
+"""What the nodes of a graph in JSON do: fill a template, call a tool, ask a model, run a graph inside."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from activities import templates
+from activities.adapters.base import BadDefinition, JsonObject, StepContext
+from activities.adapters.langgraph.models import ask
+from activities.adapters.langgraph.spec import (
+    AnyNode,
+    GraphDefinition,
+    LlmNode,
+    SubgraphNode,
+    TemplateNode,
+    ToolNode,
+)
+from activities.adapters.langgraph.values import WrongValue, written
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a node sees. `values` are the state fields as the step began; `index` is None outside of `each`."""
+
+    context: StepContext
+    inputs: JsonObject
+    values: Mapping[str, Any]
+    item: Any = None
+    index: int | None = None
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Names of templates."""
+        names = {**self.values, "inputs": self.inputs, "state": self.values}
+        return names if self.index is None else {**names, "item": self.item, "index": self.index}
+
+
+#: What a node does: gives the state fields that it writes.
+Action = Callable[[Place], Awaitable[JsonObject]]
+
+#: Runs a graph to its end: inputs -> its state fields.
+RunInner = Callable[[JsonObject, StepContext], Awaitable[JsonObject]]
+
+
+def action_of(graph: GraphDefinition, node: AnyNode, prepare: Callable[[GraphDefinition], RunInner]) -> Action:
+    """The action of a node, with the values brought to the types of the fields that they are written to.
+
+    `prepare` makes a graph inside a node ready to run.
+    """
+    match node:
+        case LlmNode():
+            perform = _llm(node)
+        case ToolNode():
+            perform = _tool(node)
+        case TemplateNode():
+            perform = _template(node)
+        case SubgraphNode():
+            perform = _subgraph(graph, node, prepare(node.definition))
+
+    async def action(place: Place) -> JsonObject:
+        update = await perform(place)
+        return {name: _fitting(graph, node, name, value) for name, value in update.items()}
+
+    return action
+
+
+def _fitting(graph: GraphDefinition, node: AnyNode, name: str, value: Any) -> Any:
+    try:
+        return written(graph.state[name], value)
+    except WrongValue as error:
+        raise BadDefinition(f"What the node {node.id!r} writes into {name!r} {error}.") from error
+
+
+def _fill(node: AnyNode, value: Any, place: Place) -> Any:
+    """A value with its templates filled; types are kept where a text is a single value."""
+    try:
+        return templates.render_value(value, place.variables)
+    except ValueError as error:
+        raise BadDefinition(f"A template of the node {node.id!r} cannot be filled: {error}") from error
+
+
+def _template(node: TemplateNode) -> Action:
+    wanted = node.set if node.output is None else {node.output: node.template}
+
+    async def perform(place: Place) -> JsonObject:
+        return {name: _fill(node, template, place) for name, template in wanted.items()}
+
+    return perform
+
+
+def _tool(node: ToolNode) -> Action:
+    async def perform(place: Place) -> JsonObject:
+        place.context.progress(f"{node.id}: {node.tool}")
+        result = await place.context.tools.call(node.tool, _fill(node, node.args, place))
+        return {} if node.output is None else {node.output: result}
+
+    return perform
+
+
+def _llm(node: LlmNode) -> Action:
+    async def perform(place: Place) -> JsonObject:
+        place.context.progress(f"{node.id}: asking the model")
+        prompt = _text(node, node.prompt, place)
+        system = None if node.system is None else _text(node, node.system, place)
+        history = place.values[node.messages] if node.messages is not None else []
+        answer = await ask(node, place.context, prompt=prompt, system=system, history=history)
+        if node.output == node.messages:
+            return {node.output: [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]}
+        return {node.output: answer}
+
+    return perform
+
+
+def _text(node: LlmNode, template: str, place: Place) -> str:
+    try:
+        return templates.render(template, place.variables)
+    except ValueError as error:
+        raise BadDefinition(f"A template of the node {node.id!r} cannot be filled: {error}") from error
+
+
+def _subgraph(graph: GraphDefinition, node: SubgraphNode, run_inner: RunInner) -> Action:
+    outputs = node.outputs or {name: name for name in node.definition.state if name in graph.state}
+
+    async def perform(place: Place) -> JsonObject:
+        inputs = {**place.inputs, **place.values} if node.inputs is None else _fill(node, node.inputs, place)
+        values = await run_inner(inputs, place.context)
+        return {name: values[source] for name, source in outputs.items()}
+
+    return perform

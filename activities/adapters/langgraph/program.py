@@ -1,0 +1,96 @@
+"""A graph that is ready to run, and how one step of it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.errors import GraphRecursionError, InvalidUpdateError
+from langgraph.pregel import Pregel
+
+from activities.adapters.base import BadDefinition, JsonObject, StepContext, StepError
+from activities.adapters.langgraph.saver import SESSION, Layout, Session, StateSaver
+
+#: Nodes of one super-step that run at the same time, where a definition names no bound.
+MAX_CONCURRENCY = 32
+
+
+class ApprovalNeeded(StepError):
+    """A graph waits for a person, which cannot be answered yet."""
+
+    failure_type = "validation_error"
+    retryable = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled graph; shared by all runs, holds nothing of any."""
+
+    graph: Pregel[Any, Any, Any, Any]
+    saver: StateSaver
+    layout: Layout
+    #: What every call gets besides the session.
+    config: RunnableConfig = field(default_factory=lambda: RunnableConfig())
+    run_context: Mapping[str, Any] | None = None
+    #: Name of the first step of a graph in code; empty where a condition decides it.
+    first_step: str = ""
+
+    def session(self, context: StepContext, state: JsonObject) -> Session:
+        """What one call of the graph starts from."""
+        return Session(context=context, inputs=state["inputs"], state=state, layout=self.layout)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a call of a graph did: the updates of each node that ran, in order, and the nodes that run next."""
+
+    updates: list[tuple[str, Any]]
+    following: Sequence[str]
+
+
+async def advance(program: Program, session: Session, first_input: Any, *, one_step: bool) -> Progress:
+    """Does one super-step, or runs to the end, from the session's state; `first_input` is None once it has begun.
+
+    Raises what the nodes raise, `ApprovalNeeded` for an interrupt, `BadDefinition` for writes that exclude each other.
+    """
+    updates: list[tuple[str, Any]] = []
+    following: Sequence[str] = ()
+    call = program.graph.astream(
+        first_input,
+        _config(program, session),
+        context=program.run_context,
+        stream_mode=["updates", "checkpoints"],
+        interrupt_after="*" if one_step else None,
+        durability="sync",
+    )
+    try:
+        async for part in call:
+            mode, event = cast(tuple[str, dict[str, Any]], part)
+            if mode == "checkpoints":
+                following = event["next"]
+            elif "__interrupt__" not in event:
+                updates.extend(event.items())
+            elif event["__interrupt__"]:
+                raise ApprovalNeeded("The graph asks a person (interrupt); approvals are not available yet.")
+    except InvalidUpdateError as error:
+        # The rest of LangGraph's message is a link to its documentation.
+        raise BadDefinition(str(error).partition("\n")[0]) from error
+    except GraphRecursionError as error:
+        limit = program.config.get("recursion_limit")
+        raise BadDefinition(f"A graph inside a node did not end within {limit} steps.") from error
+    return Progress(updates, following)
+
+
+def _config(program: Program, session: Session) -> RunnableConfig:
+    own = program.config
+    return {
+        "max_concurrency": MAX_CONCURRENCY,
+        **own,
+        "configurable": {
+            **own.get("configurable", {}),
+            "thread_id": session.context.execution_id,
+            SESSION: session,
+        },
+    }
