@@ -1,26 +1,19 @@
-"""The half of the CrewAI adapter that runs crews, one step at a time.
-
-A state is `{"inputs": {...}, "outputs": [...]}`: what the run was given, and a `SavedOutput` for each finished task. CrewAI
-itself is imported by `create`, after its environment is set.
-"""
+"""The half of the CrewAI adapter that runs crews, one step at a time. CrewAI is imported by `create`, after its environment is set."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Protocol, cast
 
 from activities.adapters.base import BadDefinition, JsonObject, StepContext, StepResult, ToolBox
 from activities.adapters.crewai.checks import concurrent_run
 from activities.adapters.crewai.definition import DEFINITION, step_name
 from activities.adapters.crewai.environment import home_in, prepare_environment
 from activities.adapters.crewai.reading import CrewSpec, read_crew
+from activities.adapters.crewai.states import SavedOutput, make_state, read_state, result_of
 from omium_core.errors import Problem
 from omium_core.settings import Settings
-
-if TYPE_CHECKING:
-    from activities.adapters.crewai.build import SavedOutput
 
 
 class _Runtime(Protocol):
@@ -56,7 +49,7 @@ class CrewAIAdapter:
         return problems
 
     def start(self, definition: JsonObject, inputs: JsonObject) -> JsonObject:
-        return {"inputs": {**read_crew(definition).crew.default_inputs, **inputs}, "outputs": []}
+        return make_state({**read_crew(definition).crew.default_inputs, **inputs}, [])
 
     async def first_step(self, definition: JsonObject) -> str:
         return step_name(_readable(definition), 0)
@@ -64,7 +57,9 @@ class CrewAIAdapter:
     async def run_step(self, definition: JsonObject, state: JsonObject, context: StepContext) -> StepResult:
         """Runs the first task that has no output, or the asynchronous tasks that begin there."""
         crew = _readable(definition)
-        inputs, done = _read_state(state)
+        inputs, done = read_state(state)
+        for problem in DEFINITION.validate_inputs(definition, inputs):
+            raise BadDefinition(problem.message)
         if len(done) >= len(crew.tasks):
             raise BadDefinition(
                 f"All {len(crew.tasks)} tasks of this crew have an output; there is no step left to do."
@@ -76,15 +71,11 @@ class CrewAIAdapter:
         is_last = len(outputs) == len(crew.tasks)
         units = [{"name": output["name"], "agent": output["agent"], "output": output["raw"]} for output in produced]
         return StepResult(
-            state={"inputs": inputs, "outputs": outputs},
+            state=make_state(inputs, outputs),
             next_step=None if is_last else step_name(crew, len(outputs)),
-            outputs=_result(outputs) if is_last else None,
+            outputs=result_of(outputs) if is_last else None,
             unit=units[0] if len(units) == 1 else units,
         )
-
-    def view(self, state: JsonObject) -> JsonObject:
-        inputs, done = _read_state(state)
-        return {"inputs": inputs, "tasks_output": list(done)}
 
 
 def create(settings: Settings, scratch: Path) -> CrewAIAdapter:
@@ -96,32 +87,9 @@ def create(settings: Settings, scratch: Path) -> CrewAIAdapter:
 
 
 def _readable(definition: JsonObject) -> CrewSpec:
-    reading = read_crew(definition)
-    if reading.problems:
-        first = reading.problems[0]
-        raise BadDefinition(f"{first.path}: {first.message}")
-    return reading.crew
-
-
-def _read_state(state: JsonObject) -> tuple[JsonObject, list[SavedOutput]]:
-    """Inputs and outputs of a state; people may have edited it."""
-    inputs, outputs = state.get("inputs"), state.get("outputs")
-    if not isinstance(inputs, Mapping) or not isinstance(outputs, list):
-        raise BadDefinition("The state of a crew holds `inputs` (an object) and `outputs` (a list).")
-    return dict(inputs), [_saved(output, index) for index, output in enumerate(outputs)]
-
-
-def _saved(output: Any, index: int) -> SavedOutput:
-    if not isinstance(output, Mapping) or not isinstance(output.get("raw"), str):
-        raise BadDefinition(f"outputs[{index}] of the state holds no text under `raw`.")
-    name, agent = str(output.get("name", f"task {index + 1}")), str(output.get("agent", ""))
-    return {"name": name, "agent": agent, "raw": output["raw"], "json": output.get("json")}
-
-
-def _result(outputs: list[SavedOutput]) -> JsonObject:
-    last = outputs[-1]
-    structured = {} if last["json"] is None else {"json": last["json"]}
-    return {"raw": last["raw"], **structured, "tasks_output": outputs}
+    for problem in DEFINITION.validate(definition, tools=None):
+        raise BadDefinition(f"{problem.path}: {problem.message}")
+    return read_crew(definition).crew
 
 
 def _named_tools(crew: CrewSpec) -> list[tuple[str, list[str]]]:

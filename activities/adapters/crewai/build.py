@@ -6,7 +6,7 @@ CrewAI then runs that task by its own rules of contexts, tools, guardrails and d
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 from crewai import Agent, Crew, Process, Task
 from crewai.agent.planning_config import PlanningConfig
@@ -20,16 +20,8 @@ from activities.adapters.crewai.line import Line
 from activities.adapters.crewai.llm import GatewayLLM, LineTransport, make_llm
 from activities.adapters.crewai.reading import CrewSpec, NamedTask
 from activities.adapters.crewai.schema import AgentSpec, LLMSpec
+from activities.adapters.crewai.states import SavedOutput
 from activities.adapters.crewai.tools import RegisteredTool, make_tool
-
-
-class SavedOutput(TypedDict):
-    """The output of a task, as a state keeps it. `json` is the structured answer, where the task asked for one."""
-
-    name: str
-    agent: str
-    raw: str
-    json: dict[str, Any] | None
 
 
 class _NoReplay:

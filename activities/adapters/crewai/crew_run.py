@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
+
+from crewai import Task
 
 from activities.adapters.base import BadDefinition, JsonObject, ModelEndpoint, StepContext, StepError, ToolBox
-from activities.adapters.crewai.build import CrewBuilder, SavedOutput
+from activities.adapters.crewai.build import CrewBuilder, StepCrew
 from activities.adapters.crewai.definition import task_label
-from activities.adapters.crewai.line import CrewGaveUp, Line
+from activities.adapters.crewai.line import Line
 from activities.adapters.crewai.llm import LineTransport
 from activities.adapters.crewai.reading import CrewSpec
+from activities.adapters.crewai.states import SavedOutput
+
+_NOTHING: Final[SavedOutput] = {"name": "", "agent": "", "raw": "", "json": None}
 
 
 class GuardrailRejected(StepError):
@@ -24,8 +29,11 @@ async def run_tasks(
     crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], tasks: range, context: StepContext
 ) -> list[SavedOutput]:
     """The outputs of `tasks`, run at the same time after the `done` ones, in their order. The first failure ends all."""
-    async with asyncio.TaskGroup() as group:
-        running = [group.create_task(_run_task(crew, inputs, done, index, context)) for index in tasks]
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(_run_task(crew, inputs, done, index, context)) for index in tasks]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     return [task.result() for task in running]
 
 
@@ -37,15 +45,33 @@ async def _run_task(
     transport = LineTransport(line)
 
     async def work() -> SavedOutput:
-        ready = CrewBuilder(crew, context, line, transport).build(done, index)
-        await ready.akickoff(inputs=inputs)
-        return _saved(ready.tasks[-1].output, task_label(crew.tasks[index], index))
+        ready = _build(CrewBuilder(crew, context, line, transport), done, index)
+        task = ready.tasks[-1]
+        try:
+            await ready.akickoff(inputs=inputs)
+        except Exception as error:
+            if _guardrail_rejected(task, error):
+                raise GuardrailRejected(str(error)) from error
+            raise
+        return _saved(task.output, task_label(crew.tasks[index], index))
 
     try:
         return await line.run(work)
     finally:
         line.cut()
         await transport.aclose()
+
+
+def _build(builder: CrewBuilder, done: list[SavedOutput], index: int) -> StepCrew:
+    try:
+        return builder.build(done, index)
+    except Exception as error:
+        raise BadDefinition(f"CrewAI cannot build this crew: {error}") from error
+
+
+def _guardrail_rejected(task: Task, error: Exception) -> bool:
+    """CrewAI has no class of its own for this error."""
+    return type(error) is Exception and bool(task.guardrail or task.guardrails) and "guardrail" in str(error)
 
 
 def _saved(output: Any, name: str) -> SavedOutput:
@@ -63,12 +89,11 @@ async def try_to_build(crew: CrewSpec, tools: ToolBox) -> str | None:
 
     async def work() -> None:
         for index in range(len(crew.tasks)):
-            before = [SavedOutput(name="", agent="", raw="", json=None)] * index
-            CrewBuilder(crew, context, line, transport).build(before, index)
+            _build(CrewBuilder(crew, context, line, transport), [_NOTHING] * index, index)
 
     try:
         await line.run(work)
-    except Exception as error:
+    except BadDefinition as error:
         return str(error)
     finally:
         await transport.aclose()

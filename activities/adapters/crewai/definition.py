@@ -22,6 +22,7 @@ from activities.adapters.crewai.schema import (
     Part,
     TaskSpec,
 )
+from activities.adapters.crewai.states import read_state
 from omium_core.errors import Problem
 
 #: What CrewAI takes for a placeholder; other braces, as in JSON examples, are text.
@@ -74,6 +75,11 @@ class CrewAIDefinition:
         crew = read_crew(definition).crew
         named = [agent.tools for agent in crew.agents.values()] + [task.spec.tools for task in crew.tasks]
         return not tools.issuperset(tool for names in named for tool in names or ())
+
+    def view(self, state: JsonObject) -> JsonObject:
+        """The inputs and the outputs so far."""
+        inputs, outputs = read_state(state)
+        return {"inputs": inputs, "tasks_output": outputs}
 
     def json_schema(self) -> JsonObject:
         """The JSON Schema of crews."""

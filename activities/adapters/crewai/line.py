@@ -16,6 +16,8 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from activities.adapters.base import StepError
+
 T = TypeVar("T")
 
 
@@ -87,7 +89,7 @@ class Line:
         def thread() -> None:
             try:
                 answer = context.run(asyncio.run, work())
-            except BaseException as error:  # also SystemExit, which CrewAI raises for a context that is too long
+            except BaseException as error:
                 self._tell(done, None, error)
             else:
                 self._tell(done, answer, None)
@@ -113,12 +115,21 @@ class Line:
             if error is None:
                 done.set_result(answer)
             else:
-                done.set_exception(error if isinstance(error, (Exception, LineCut)) else CrewGaveUp(str(error)))
+                done.set_exception(_safe(error))
 
         # Nobody listens any more when the worker has stopped.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(settle)
 
 
-class CrewGaveUp(Exception):
-    """The crew wanted to end the process, or was cancelled from inside."""
+class CrewGaveUp(StepError):
+    """CrewAI wanted to end the process. It does so when a conversation is too long and must not be shortened."""
+
+    retryable = False
+
+
+def _safe(error: BaseException) -> BaseException:
+    """The error as the worker may see it: one that ends or cancels the worker's own task is not for a crew to raise."""
+    if isinstance(error, (Exception, LineCut)):
+        return error
+    return CrewGaveUp(str(error)) if isinstance(error, SystemExit) else StepError(f"The crew was stopped: {error!r}")

@@ -1,0 +1,150 @@
+"""LangGraph's adapter under the conformance suite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from activities.adapters.base import ToolFailed
+from tests.conformance.runs import DEFAULT_MODEL, Case
+from tests.conformance.suite import AdapterConformance
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+
+
+def edges(*pairs: str) -> list[dict[str, Any]]:
+    """`a -> b` as edges."""
+    return [dict(zip(("from", "to"), pair.split(" -> "), strict=True)) for pair in pairs]
+
+
+REVIEW = Case(
+    name="review",
+    definition=json.loads((SAMPLES / "graph_review.json").read_text())["workflow_definition"],
+    inputs={"topic": "tea", "aspects": ["its taste", "its price"]},
+    steps=("research ×2", "write", "judge", "again", "write", "judge", "measure", "publish"),
+    model_calls=6,
+    rules=[
+        {"when": {"last": "its taste"}, "reply": {"content": "It is bitter."}},
+        {"when": {"last": "its price"}, "reply": {"content": "It is cheap."}},
+        {"when": {"last": "- It is bitter.\n- It is cheap.$"}, "reply": {"content": "Tea is bitter."}},
+        {"when": {"last": "The reviewer asks: Name the price"}, "reply": {"content": "Tea is bitter and cheap."}},
+        {
+            "when": {"system": "reviewer", "last": "bitter.$"},
+            "reply": {"json": {"score": 4, "advice": "Name the price"}},
+        },
+        {"when": {"system": "reviewer"}, "reply": {"json": {"score": 9, "advice": "Good"}}},
+    ],
+    tool_calls=(("calculator", {"expression": "5 / 200"}),),
+    says="Tea is bitter and cheap.\\n\\n(0.025 minutes, 1 revisions)",
+)
+
+#: A model that calls a tool, and a chat that is carried on.
+CHAT = Case(
+    name="chat",
+    definition={
+        "nodes": [
+            {
+                "id": "count",
+                "type": "llm",
+                "prompt": "{{ inputs.question }}",
+                "tools": ["calculator"],
+                "messages": "chat",
+                "output": "chat",
+            },
+            {"id": "sum up", "type": "llm", "prompt": "In short?", "messages": "chat", "model": "big", "output": "answer"},
+        ],
+        "edges": edges("START -> count", "count -> sum up", "sum up -> END"),
+        "state": {"chat": {"type": "array", "reducer": "append"}, "answer": {"type": "string"}},
+    },
+    inputs={"question": "How much is 6 times 7?", "chat": [{"role": "user", "content": "Hello"}]},
+    steps=("count", "sum up"),
+    model_calls=3,
+    models=frozenset({DEFAULT_MODEL, "big"}),
+    rules=[
+        {
+            "when": {"tool": "calculator", "not_called": "calculator"},
+            "reply": {"tool_calls": [{"name": "calculator", "arguments": {"expression": "6 * 7"}}]},
+        },
+        {"when": {"called": "calculator", "last": "^42$"}, "reply": {"content": "It is 42."}},
+        {"when": {"model": "big", "any": "It is 42."}, "reply": {"content": "42"}},
+    ],
+    tool_calls=(("calculator", {"expression": "6 * 7"}),),
+    says='"answer": "42"',
+)
+
+#: Two branches at once, a graph inside a node, and a choice.
+NESTED = Case(
+    name="nested",
+    definition={
+        "nodes": [
+            {"id": "praise", "type": "llm", "prompt": "Praise {{ subject }}", "output": "notes"},
+            {"id": "blame", "type": "llm", "prompt": "Blame {{ subject }}", "output": "notes"},
+            {
+                "id": "debate",
+                "type": "subgraph",
+                "definition": {
+                    "nodes": [
+                        {"id": "say", "type": "llm", "prompt": "Weigh {{ item }}", "output": "said"},
+                        {"id": "count", "type": "template", "template": "{{ said | size }}", "output": "total"},
+                    ],
+                    "edges": [{"from": "START", "to": "say", "each": "points"}, *edges("say -> count")],
+                    "state": {
+                        "points": {"type": "array"},
+                        "said": {"reducer": "append"},
+                        "total": {"type": "integer"},
+                    },
+                },
+                "inputs": {"points": "{{ notes }}"},
+                "outputs": {"weighed": "total"},
+            },
+            {"id": "close", "type": "template", "set": {"verdict": "{{ weighed }} points weighed"}},
+            {"id": "never", "type": "template", "template": "nothing", "output": "verdict"},
+        ],
+        "edges": [
+            *edges("START -> praise", "START -> blame", "praise -> debate", "blame -> debate"),
+            {"from": "debate", "to": "never", "when": "weighed == 0"},
+            {"from": "debate", "to": "close"},
+        ],
+        "state": {
+            "subject": {"type": "string"},
+            "notes": {"type": "array", "reducer": "append"},
+            "weighed": {"type": "integer"},
+            "verdict": {"type": "string", "default": "none"},
+        },
+    },
+    inputs={"subject": "rain"},
+    steps=("praise + blame", "debate", "close"),
+    model_calls=4,
+    rules=[
+        {"when": {"last": "^Praise rain"}, "reply": {"content": "It is wet."}},
+        {"when": {"last": "^Blame rain"}, "reply": {"content": "It is too wet."}},
+    ],
+    says='"verdict": "2 points weighed"',
+)
+
+BROKEN_TOOL = Case(
+    name="broken-tool",
+    definition={
+        "nodes": [
+            {"id": "try", "type": "tool", "tool": "broken_tool", "args": {"reason": "out of {{ inputs.what }}"}},
+        ],
+        "edges": edges("START -> try"),
+    },
+    inputs={"what": "paper"},
+    steps=("try",),
+    model_calls=0,
+)
+
+
+class TestLangGraph(AdapterConformance):
+    framework = "langgraph"
+    cases = (REVIEW, CHAT, NESTED)
+    broken_tool_case = BROKEN_TOOL
+    broken_tool_error = ToolFailed
+    wrong = (
+        ("nodes", {"edges": []}),
+        ("nodes[0].tool", {"nodes": [{"id": "a", "type": "tool", "tool": "nope"}], "edges": edges("START -> a")}),
+        ("edges[1].to", {"nodes": BROKEN_TOOL.definition["nodes"], "edges": edges("START -> try", "try -> tri")}),
+        ("entrypoint", {"entrypoint": "no colon"}),
+    )

@@ -1,0 +1,1 @@
+"""CrewAI's adapter beyond what every adapter must do."""
