@@ -1,0 +1,1 @@
+"""The files of deployment, checked with real tools as far as this goes without Docker."""

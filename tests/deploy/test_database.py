@@ -1,0 +1,105 @@
+"""The database of the compose file, made by a real PostgreSQL 18 with the same arguments and the same script."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import pool, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from models.migrate import upgrade
+from models.revision import newest_revision
+from tests.deploy.compose_check import load
+from tests.support.loopback import free_port, wait_until
+from workers.local.datadir import DataDir
+from workers.local.postgres import Cluster, place
+
+ROOT = Path(__file__).parents[2]
+ADMIN, PASSWORD = "password-of-the-superuser", "password-of-omium"
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    # not below pytest's own folder, which the user that PostgreSQL runs as may not enter
+    folder = Path(tempfile.mkdtemp(prefix="omium-test-"))
+    folder.chmod(0o755)
+    directory = DataDir(folder)
+    directory.create()
+    folder.chmod(0o755)
+    found = place(directory, directory.load_secrets())
+    yield found
+    shutil.rmtree(folder)
+
+
+def as_server(cluster: Cluster, program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    account = cluster.account
+    return subprocess.Popen(
+        [str(cluster.binaries / program), *arguments],
+        user=account.uid if account else None,
+        group=account.gid if account else None,
+        extra_groups=[] if account else None,
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+async def answer(url: str, query: str) -> list[tuple[object, ...]]:
+    engine = create_async_engine(url, poolclass=pool.NullPool)
+    try:
+        async with engine.connect() as connection:
+            return [tuple(row) for row in await connection.execute(text(query))]
+    finally:
+        await engine.dispose()
+
+
+def test_the_script_makes_a_database_that_takes_our_schema_from_a_user_with_no_special_rights(cluster: Cluster) -> None:
+    service = load(ROOT / "docker-compose.yml")["services"]["postgresql"]
+    secret = cluster.home / "password"
+    secret.write_text(ADMIN)
+    secret.chmod(0o644)
+    (data := cluster.home / "data").mkdir(mode=0o700)
+    if cluster.account:
+        os.chown(data, cluster.account.uid, cluster.account.gid)
+    arguments = service["environment"]["POSTGRES_INITDB_ARGS"].split()
+    admin = service["environment"]["POSTGRES_USER"]
+    password = f"--pwfile={secret}"
+    assert (
+        as_server(cluster, "initdb", "-D", str(data), "-U", admin, "-A", "scram-sha-256", password, *arguments).wait()
+        == 0
+    )
+
+    port = free_port()
+    postgres = as_server(cluster, "postgres", "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "")
+    try:
+        login = {**os.environ, "PGPASSWORD": ADMIN, "OMIUM_USER_PASSWORD": PASSWORD}
+        psql = [
+            str(cluster.binaries / "psql"),
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-U",
+            admin,
+        ]
+        ready = [str(cluster.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, seconds=20, what="PostgreSQL")
+        subprocess.run([*psql, "-q", "-f", str(ROOT / "deploy/docker/database.sql")], env=login, check=True)
+
+        url = f"postgresql+asyncpg://omium:{PASSWORD}@127.0.0.1:{port}/omium"
+        asyncio.run(upgrade(url))
+        assert asyncio.run(answer(url, "SELECT version_num FROM alembic_version")) == [(newest_revision(),)]
+        rights = "SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = 'omium'"
+        assert asyncio.run(answer(url, rights)) == [(False, False, False, False)]
+    finally:
+        postgres.terminate()
+        postgres.wait(20)
