@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from temporalio.client import Client
 
+from activities.adapters.registry import definition_for
 from activities.stores.factory import open_object_store
 from activities.stores.values import ValueStore
 from api import errors
@@ -16,7 +17,7 @@ from api.middleware import Front
 from api.routes import checkpoints, executions, failures, frameworks, health, workflows
 from api.wiring import Wiring
 from models.database import Database
-from omium_core.settings import Settings
+from omium_core.settings import FRAMEWORKS, Settings
 
 PREFIX = "/api/v1"
 
@@ -31,6 +32,9 @@ def create_app(settings: Settings) -> FastAPI:
         values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
         app.state.wiring = Wiring(settings, database, temporal, values)
         app.state.authenticator = KeyAuthenticator(database, settings.api_key_pepper.get_secret_value())
+        for framework in FRAMEWORKS:
+            # the first request must not pay for the imports
+            definition_for(framework)
         if settings.ready_file is not None:
             settings.ready_file.touch()
         yield

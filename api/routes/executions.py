@@ -85,7 +85,10 @@ async def events(
 
 @router.post("/{execution_id}/retry", response_model=ExecutionAction)
 async def retry(
-    execution_id: UUID, executions: Executions, caller: Annotated[Principal, requires("execution:retry")]
+    execution_id: UUID,
+    executions: Executions,
+    caller: Annotated[Principal, requires("execution:retry")],
+    idempotency_key: Annotated[IdempotencyHeader | None, Header()] = None,
 ) -> ExecutionAction:
-    execution = await executions.retry(caller, execution_id)
+    execution = await executions.retry(caller, execution_id, idempotency_key)
     return ExecutionAction(execution=execution, message="Execution continues from its last checkpoint")

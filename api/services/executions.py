@@ -77,18 +77,18 @@ class ExecutionService:
         problems = json_problems(wish.inputs, "inputs") + json_problems(wish.metadata, "metadata")
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
+        key = wish.idempotency_key
         try:
             async with self._process.database.transaction() as session:
-                earlier = await self._earlier(session, caller, wish)
+                earlier = await self._earlier(session, caller, key, wish.hash())
                 if earlier is not None:
                     return earlier
                 execution = await self._make(session, caller, wish)
-                if wish.idempotency_key is not None:
-                    await self._claim(session, caller, wish, execution.id)
+                await self._claim(session, caller, key, wish.hash(), execution.id)
         except _KeyTaken:
             # another request with this key committed while we were making ours, which is rolled back
             async with self._process.database.transaction() as session:
-                earlier = await self._earlier(session, caller, wish)
+                earlier = await self._earlier(session, caller, key, wish.hash())
             if earlier is None:
                 raise
             return earlier
@@ -115,17 +115,23 @@ class ExecutionService:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             return list(await EventRepository(session, caller.tenant_id).list(execution_id, after=after, limit=limit))
 
-    async def retry(self, caller: Principal, execution_id: UUID) -> ExecutionSummary:
+    async def retry(self, caller: Principal, execution_id: UUID, idempotency_key: str | None) -> ExecutionSummary:
         """Takes a failed or cancelled execution up again from its last checkpoint; answered calls are not repeated."""
+        request_hash = hashlib.sha256(f"retry {execution_id}".encode()).hexdigest()
         async with self._process.database.transaction() as session:
             executions = ExecutionRepository(session, caller.tenant_id)
+            # the lock also makes a repetition with the same key wait for the first
             execution = await executions.get(execution_id, lock=True)
+            if await self._earlier(session, caller, idempotency_key, request_hash) is not None:
+                usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
+                return views.execution_summary(execution, usage.get(execution_id, []))
             if execution.status not in ("failed", "cancelled"):
                 raise ExecutionCannotRetry(
                     f"Only a failed or cancelled execution can be retried; this one is {execution.status}.",
                     execution_id=str(execution_id),
                     status=execution.status,
                 )
+            await self._claim(session, caller, idempotency_key, request_hash, execution_id)
             checkpoint = await CheckpointRepository(session, caller.tenant_id).latest(execution_id, execution.lineage)
             for agent in await executions.agents(execution_id, execution.lineage):
                 if agent.status in ("failed", "cancelled", "running"):
@@ -156,22 +162,26 @@ class ExecutionService:
             usage = await JournalRepository(session, caller.tenant_id).usage([row.id for row in found.rows])
         return found, [views.execution_summary(row, usage.get(row.id, [])) for row in found.rows]
 
-    async def _earlier(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution | None:
-        if wish.idempotency_key is None:
+    @staticmethod
+    async def _earlier(session: AsyncSession, caller: Principal, key: str | None, request_hash: str) -> Execution | None:
+        """The execution that a request with this key already started or took up."""
+        if key is None:
             return None
-        known = await IdempotencyRepository(session, caller.tenant_id).find(wish.idempotency_key)
+        known = await IdempotencyRepository(session, caller.tenant_id).find(key)
         if known is None:
             return None
-        if known.request_hash != wish.hash():
+        if known.request_hash != request_hash:
             raise IdempotencyConflict(
                 "This Idempotency-Key was used for another request.", execution_id=str(known.execution_id)
             )
         return await ExecutionRepository(session, caller.tenant_id).get(known.execution_id)
 
-    async def _claim(self, session: AsyncSession, caller: Principal, wish: Wish, execution_id: UUID) -> None:
-        assert wish.idempotency_key is not None
+    @staticmethod
+    async def _claim(
+        session: AsyncSession, caller: Principal, key: str | None, request_hash: str, execution_id: UUID
+    ) -> None:
         keys = IdempotencyRepository(session, caller.tenant_id)
-        if not await keys.claim(wish.idempotency_key, wish.hash(), execution_id):
+        if key is not None and not await keys.claim(key, request_hash, execution_id):
             raise _KeyTaken
 
     async def _make(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution:

@@ -52,4 +52,5 @@ def json_field(**options: Any) -> Any:
     """A JSONB column; None is stored as SQL NULL."""
     if "default_factory" not in options:
         options.setdefault("default", None)
+        options.setdefault("nullable", True)
     return Field(sa_type=JSONB(none_as_null=True), **options)

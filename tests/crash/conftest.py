@@ -1,0 +1,32 @@
+"""Crash tests: real processes killed with SIGKILL. The full matrix runs with `make test-all`, a seeded sample otherwise."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.platform import Platform, running_platform
+
+AGENTS = Path(__file__).parents[1] / "e2e" / "agents"
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    env = {
+        "OMIUM_AGENT_PATH": str(AGENTS),
+        "OMIUM_AGENT_MODULES": "user_graphs",
+        "OMIUM_TOOL_MODULES": "user_tools",
+    }
+    with running_platform(tmp_path_factory.mktemp("crash") / "data", env=env) as platform:
+        yield platform
+
+
+def sampled(config: pytest.Config, cases: list[Any], count: int) -> list[Any]:
+    """All cases with `--all`, else `count` of them, chosen by the seed that the report names."""
+    if config.getoption("--all"):
+        return cases
+    return sorted(random.Random(config.getoption("--seed")).sample(cases, min(count, len(cases))))
