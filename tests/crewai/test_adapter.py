@@ -21,7 +21,7 @@ from activities.adapters.base import (
     StepError,
     StepResult,
 )
-from activities.adapters.crewai.schema import LEFT_OUT, REFUSED, AgentSpec, CrewFields, LLMSpec, TaskSpec
+from activities.adapters.crewai.schema import LEFT_OUT, REFUSED, AgentSpec, CrewFields, LLMSpec, Part, TaskSpec
 from activities.adapters.registry import load_adapter
 from omium_core.settings import Settings
 from tests.conformance.runs import to_bytes
@@ -322,12 +322,12 @@ def test_every_field_that_crewai_reads_is_decided(adapter: Adapter) -> None:
     from crewai import Agent, Task
     from crewai.project import json_loader
 
-    read_by_crewai = {
+    read_by_crewai: dict[type[Part], set[str]] = {
         AgentSpec: json_loader._agent_allowed_fields(Agent),
         TaskSpec: json_loader._task_allowed_fields(Task),
         CrewFields: json_loader._crew_allowed_fields(),
     }
-    inner = {
+    inner: dict[type[Part], set[str]] = {
         AgentSpec: {"entity_type", "i18n"},
         TaskSpec: {"prompt_context"},
         CrewFields: {"entity_type", "agents", "tasks"},

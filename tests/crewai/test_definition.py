@@ -223,7 +223,7 @@ def test_hierarchical_crews() -> None:
 
 
 def test_asynchronous_tasks_in_a_row_are_one_step() -> None:
-    tasks = [
+    tasks: list[JsonObject] = [
         {"name": name, "description": "d", "expected_output": "e", "agent": "researcher", "async_execution": beside}
         for name, beside in (("a", True), ("b", False), ("c", True), ("d", True), ("e", None), ("f", True))
     ]
