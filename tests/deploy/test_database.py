@@ -14,10 +14,9 @@ import pytest
 from sqlalchemy import pool, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from models.migrate import upgrade
 from models.revision import newest_revision
 from tests.deploy.compose_check import load
-from tests.support.loopback import free_port, wait_until
+from tests.support.loopback import free_port, tool, wait_until
 from workers.local.datadir import DataDir
 from workers.local.postgres import Cluster, place
 
@@ -60,7 +59,7 @@ async def answer(url: str, query: str) -> list[tuple[object, ...]]:
         await engine.dispose()
 
 
-def test_the_script_makes_a_database_that_takes_our_schema_from_a_user_with_no_special_rights(cluster: Cluster) -> None:
+def test_the_script_makes_a_database_for_a_user_without_special_rights_and_the_job_fills_it(cluster: Cluster) -> None:
     service = load(ROOT / "docker-compose.yml")["services"]["postgresql"]
     secret = cluster.home / "password"
     secret.write_text(ADMIN)
@@ -96,7 +95,15 @@ def test_the_script_makes_a_database_that_takes_our_schema_from_a_user_with_no_s
         subprocess.run([*psql, "-q", "-f", str(ROOT / "deploy/docker/database.sql")], env=login, check=True)
 
         url = f"postgresql+asyncpg://omium:{PASSWORD}@127.0.0.1:{port}/omium"
-        asyncio.run(upgrade(url))
+        job = {
+            "OMIUM_ENVIRONMENT": "production",
+            "OMIUM_DATABASE_URL": url,
+            "OMIUM_API_KEY_PEPPER": "pepper-of-the-test",
+            "OMIUM_BOOTSTRAP_API_KEY": "omium_production_" + "0" * 32,
+            "PATH": os.pathsep.join([str(Path(tool("omium")).parent), os.environ["PATH"]]),
+        }
+        subprocess.run(load(ROOT / "docker-compose.yml")["services"]["migrate"]["command"], env=job, check=True)
+        assert asyncio.run(answer(url, "SELECT name, is_active FROM api_keys")) == [("bootstrap", True)]
         assert asyncio.run(answer(url, "SELECT version_num FROM alembic_version")) == [(newest_revision(),)]
         rights = "SELECT rolsuper, rolcreatedb, rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = 'omium'"
         assert asyncio.run(answer(url, rights)) == [(False, False, False, False)]

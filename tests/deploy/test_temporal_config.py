@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, Describe
 from temporalio.client import Client
 
 from omium_core.temporal import DYNAMIC_CONFIG, SEARCH_ATTRIBUTES
-from tests.support.loopback import free_port, listens, running, tool, wait_until
+from tests.support.loopback import free_port, running, tool, wait_until
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "temporal-config"
@@ -44,8 +44,15 @@ def server(values: dict[str, Any], log: Path) -> Iterator[str]:
         command += [f"--{name}", str(port)]
     for key, value in values.items():
         command += ["--dynamic-config-value", f"{key}={json.dumps(value)}"]
-    with running(command, log=log, ready=lambda: listens(ports["port"])):
-        yield f"127.0.0.1:{ports['port']}"
+    address = f"127.0.0.1:{ports['port']}"
+    # it listens some time before it answers
+    ask = [tool("temporal"), "operator", "namespace", "describe", "--namespace", "default", "--address", address]
+    with running(command, log=log, ready=lambda: succeeds(ask)):
+        yield address
+
+
+def succeeds(command: list[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def namespace_sh(address: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -117,9 +124,7 @@ def test_an_attribute_of_another_type_is_an_error(address: str) -> None:
     attribute = ["operator", "search-attribute", "create", "--namespace", "other", "--name", "Tenant", "--type", "Int"]
     command = [tool("temporal"), *attribute, "--address", address]
     # a new namespace is known after a moment
-    wait_until(
-        lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0, seconds=20, what="namespace"
-    )
+    wait_until(lambda: succeeds(command), seconds=20, what="the namespace")
     result = namespace_sh(address, TEMPORAL_NAMESPACE="other", WAIT_SECONDS="3")
     assert result.returncode == 1
     assert "Tenant already exists and has different type" in result.stderr

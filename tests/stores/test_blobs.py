@@ -48,7 +48,6 @@ async def test_a_state_that_grows_for_20_steps_is_stored_once(objects: FileStore
     for state, ref in refs:
         assert await fresh.get(ref.key) == state
         assert ref.size == len(state)
-    print(f"stored {total} bytes in {len(stored(tmp_path))} objects")
 
 
 @pytest.mark.parametrize("size", [0, 1, WHOLE_BYTES, WHOLE_BYTES + 1, CHUNK_MAX, CHUNK_MAX + 1, 2_000_000])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +18,9 @@ from pydantic import SecretStr
 from activities.stores.base import ObjectStoreUnavailable
 from activities.stores.s3 import S3Store
 from tests.stores.contract import ObjectStoreContract
-from tests.support.loopback import free_port, listens, running, tool
+from tests.support.loopback import free_port, listens, running, tool, wait_until
 
+ROOT = Path(__file__).parents[2]
 SECRET = SecretStr("secret-of-the-test")
 
 
@@ -90,6 +94,29 @@ async def test_a_store_that_was_down_is_used_when_it_is_up(tmp_path: Path) -> No
         await bucket_at(url, bucket="kept").get("a/b")
     with rclone(tmp_path) as url:
         assert await bucket_at(url, bucket="kept").get("a/b") == b"x"
+
+
+# puts 100 MB, in which a quick kill lands in the middle
+_PUT_MUCH = """
+import asyncio, os, sys
+from tests.stores.test_s3 import bucket_at
+asyncio.run(bucket_at(sys.argv[1], bucket="killed").put("a/b", os.urandom(1000) * 100_000))
+"""
+
+
+def test_a_put_cut_off_by_sigkill_leaves_no_object(tmp_path: Path) -> None:
+    def on_disk() -> bool:
+        return any(files for _, _, files in os.walk(tmp_path / "data"))
+
+    with rclone(tmp_path) as url:
+        store = bucket_at(url, bucket="killed")
+        with subprocess.Popen([sys.executable, "-c", _PUT_MUCH, url], cwd=ROOT) as child:
+            wait_until(on_disk, seconds=20, what="the upload")
+            child.kill()
+        wait_until(lambda: not on_disk(), seconds=20, what="the server to drop the half object")
+        assert not asyncio.run(store.exists("a/b"))
+        asyncio.run(store.put("a/b", b"whole"))
+        assert asyncio.run(store.get("a/b")) == b"whole"
 
 
 async def test_two_processes_find_or_make_the_bucket(moto_url: str) -> None:
