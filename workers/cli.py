@@ -53,8 +53,9 @@ def up(
     """Start PostgreSQL, Temporal, the API, a worker and a small model on this machine."""
     from workers.local import detach as background
     from workers.local import up as foreground
+    from workers.local.ports import Mode
 
-    options = foreground.Options(data_dir, auto_ports=ports == "auto", with_model=not no_model)
+    options = foreground.Options(data_dir, Mode(ports), with_model=not no_model)
     with _plain_errors():
         if detach:
             _print_stack(background.start(options), as_json=as_json)

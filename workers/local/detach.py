@@ -15,24 +15,27 @@ import psutil
 from workers.local import up
 from workers.local.datadir import DataDir
 from workers.local.errors import StackError
-from workers.local.processes import stop_leftovers
+from workers.local.processes import die_with_parent, stop_leftovers
 
 _START_PATIENCE = 150.0
 _STOP_PATIENCE = 45.0
 
 
-def start(options: up.Options) -> dict[str, Any]:
+def start(options: up.Options, *, with_caller: bool = False) -> dict[str, Any]:
     """Starts a stack in the background and returns its description when all is ready; or the one that runs already.
 
-    Raises `StackError` with the background process's own words when it cannot start.
+    `with_caller` stops the stack when the calling process ends, however it ends. Raises `StackError` with the background process's own words when it cannot start.
     """
     directory = DataDir(options.data_dir)
     directory.create()
     if directory.holder() is not None:
         return running(directory)
     read_end, write_end = os.pipe()
+    follow_caller = die_with_parent(signal.SIGTERM) if with_caller else None
     if os.fork() == 0:
         os.close(read_end)
+        if follow_caller:
+            follow_caller()
         _become_supervisor(directory, options, write_end)
     os.close(write_end)
     with os.fdopen(read_end) as answers:

@@ -18,6 +18,8 @@ from workers.local.ports import HOST
 MODEL_NAME = "smollm2"
 _CONTEXT_TOKENS = 8192
 _PARALLEL = 2
+#: In tokens. A model of this size does not always find an end by itself.
+_LONGEST_ANSWER = 200
 
 
 def weights() -> Path | None:
@@ -52,14 +54,14 @@ def main() -> None:
     parameters.port = int(os.environ["OMIUM_MODEL_PORT"])
     parameters.n_ctx = _CONTEXT_TOKENS
     parameters.n_parallel = _PARALLEL
+    parameters.n_predict = _LONGEST_ANSWER
     # its threads spin: more of them than idle cores make it slower by an order of magnitude
     parameters.cpuparams.n_threads = max(1, min(2, (os.cpu_count() or 1) // 2))
     parameters.use_jinja = True
     server = xllamacpp.Server(parameters)
     sys.stderr.write(f"serving {path.name} at {server.listening_address}\n")
     Path(os.environ["OMIUM_READY_FILE"]).touch()
-    signal.sigwait({signal.SIGTERM, signal.SIGINT})
-    os._exit(0)  # the engine's own shutdown waits for requests in flight
+    signal.pause()
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import psutil
@@ -40,25 +41,35 @@ TEMPORAL_METRICS = Wanted("temporal_metrics", "Temporal's metrics")
 ALWAYS = (API, TEMPORAL, TEMPORAL_UI, POSTGRES, TEMPORAL_HTTP, TEMPORAL_METRICS)
 
 
-def choose(wanted: tuple[Wanted, ...], *, auto: bool, remembered: Mapping[str, int]) -> dict[str, int]:
+class Mode(StrEnum):
+    """How ports are chosen where the environment does not name one."""
+
+    FIXED = "fixed"
+    #: Free ones, the ones of before if possible.
+    AUTO = "auto"
+    #: The fixed one where it is free, else as with AUTO.
+    PREFER_FIXED = "prefer-fixed"
+
+
+def choose(wanted: tuple[Wanted, ...], mode: Mode, remembered: Mapping[str, int]) -> dict[str, int]:
     """A free port for each name.
 
-    A port named in the environment (`OMIUM_API_PORT`) is taken as said. Otherwise `auto` prefers what this stack had
-    before. Raises `StackError` when a port that must be had is taken.
+    A port named in the environment (`OMIUM_API_PORT`) is taken as said, whatever the mode. `remembered` are the ports that
+    this stack had before. Raises `StackError` when a port that must be had is taken.
     """
     chosen: dict[str, int] = {}
     for want in wanted:
         said = _from_environment(want)
-        must = said if said is not None else (None if auto else want.fixed)
-        before = remembered.get(want.name)
+        must = want.fixed if said is None and mode is Mode.FIXED else said
         if must is not None:
             if must in chosen.values() or not is_free(must):
                 raise StackError(_taken(want, must))
             chosen[want.name] = must
-        elif before is not None and before not in chosen.values() and is_free(before):
-            chosen[want.name] = before
-        else:
-            chosen[want.name] = _any_free(set(chosen.values()))
+            continue
+        liked = [want.fixed] if mode is Mode.PREFER_FIXED else []
+        liked.append(remembered.get(want.name))
+        fitting = (port for port in liked if port is not None and port not in chosen.values() and is_free(port))
+        chosen[want.name] = next(fitting, None) or _any_free(set(chosen.values()))
     return chosen
 
 

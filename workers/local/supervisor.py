@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from asyncio.subprocess import Process
@@ -59,10 +60,13 @@ class Supervisor:
         kept.keeper = asyncio.create_task(self._keep(kept), name=f"keep {part.name}")
         return kept.first_ready
 
-    async def stop(self, *names: str) -> None:
-        """Stops these parts, all at the same time: the stop signal, then SIGKILL when the grace is over."""
+    async def stop(self, *names: str, at_once: bool = False) -> None:
+        """Stops these parts, all at the same time: the stop signal, then SIGKILL when the grace is over.
+
+        `at_once` leaves out the grace of parts that lose nothing by it, as when the stack never came up.
+        """
         self._stopping = True
-        await asyncio.gather(*(self._stop(self._kept[name]) for name in names if name in self._kept))
+        await asyncio.gather(*(self._stop(self._kept[name], at_once) for name in names if name in self._kept))
 
     def kill(self) -> None:
         """Ends everything at once; what lies on disk is safe."""
@@ -76,12 +80,15 @@ class Supervisor:
             began = time.monotonic()
             try:
                 await asyncio.to_thread(part.before_start)
-                kept.process = await self._spawn(part)
+                process = await self._spawn(part)
             except OSError as error:
                 self._fail(kept, f"{part.title} could not be started ({error.strerror}).")
                 return
-            watch = asyncio.create_task(self._watch(kept, kept.process, began))
-            code = await kept.process.wait()
+            kept.process = process
+            record(self._directory, part.name, process.pid)
+            self._changed()
+            watch = asyncio.create_task(self._watch(kept, process, began))
+            code = await process.wait()
             watch.cancel()
             if self._stopping:
                 return
@@ -95,7 +102,7 @@ class Supervisor:
             await asyncio.sleep(pause)
 
     async def _spawn(self, part: Part) -> Process:
-        process = await spawn(
+        return await spawn(
             part.command,
             log=self._log(part),
             env=part.env,
@@ -103,9 +110,6 @@ class Supervisor:
             account=part.account,
             death_signal=part.death_signal,
         )
-        record(self._directory, part.name, process.pid)
-        self._changed()
-        return process
 
     async def _watch(self, kept: _Kept, process: Process, began: float) -> None:
         """Waits until the part is ready, and says so."""
@@ -121,11 +125,11 @@ class Supervisor:
         else:
             kept.first_ready.set_result(None)
 
-    async def _stop(self, kept: _Kept) -> None:
+    async def _stop(self, kept: _Kept, at_once: bool) -> None:
         process = kept.process
         if process is not None and process.returncode is None:
             with suppress(ProcessLookupError):
-                process.send_signal(kept.part.stop_signal)
+                process.send_signal(kept.part.death_signal if at_once else kept.part.stop_signal)
             try:
                 await asyncio.wait_for(process.wait(), kept.part.grace)
             except TimeoutError:
@@ -147,12 +151,26 @@ class Supervisor:
 
 
 def last_words(log: Path) -> str:
-    """Where a log lies and how it ends, as the tail of an error message."""
+    """Where a log lies and what its end says, as the tail of an error message."""
     try:
-        lines = log.read_text(errors="replace").strip().splitlines()
+        lines = log.read_text(errors="replace").strip().splitlines()[-20:]
     except FileNotFoundError:
         lines = []
-    return f"Its log, {log}, ends with: {lines[-1].strip()}" if lines else f"Its log is {log}."
+    if not lines:
+        return f"Its log is {log}."
+    messages = [_message(line) for line in lines]
+    raised = [message for message in messages if message.startswith("Traceback")]
+    said = (raised or messages)[-1].strip().splitlines()[-1].strip()
+    return f"It said: {said} (log: {log})"
+
+
+def _message(line: str) -> str:
+    """The message of a line of a log, which may be JSON."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    return str(entry["message"]) if isinstance(entry, dict) and entry.get("message") else line
 
 
 def _ending(code: int) -> str:

@@ -25,7 +25,7 @@ class Options:
     """What `omium up` was asked for."""
 
     data_dir: Path
-    auto_ports: bool = False
+    ports: ports.Mode = ports.Mode.FIXED
     with_model: bool = True
 
 
@@ -56,16 +56,18 @@ class Stack:
         record(self._directory, "up", os.getpid())
         starting = asyncio.create_task(self._start())
         stopped = asyncio.create_task(stop.wait())
+        came_up = False
         try:
             await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                came_up = True
                 await stopped
         finally:
             starting.cancel()
             stopped.cancel()
             await asyncio.wait({starting, stopped})
-            await self._stop()
+            await self._stop(at_once=not came_up)
 
     async def _start(self) -> None:
         directory, began = self._directory, time.monotonic()
@@ -73,7 +75,7 @@ class Stack:
         with_model = self._wants_model()
         wanted = (*ports.ALWAYS, ports.MODEL) if with_model else ports.ALWAYS
         remembered = (directory.read_stack() or {}).get("ports", {})
-        chosen = ports.choose(wanted, auto=self._options.auto_ports, remembered=remembered)
+        chosen = ports.choose(wanted, self._options.ports, remembered)
         env = own_parts.environment(directory, secrets, chosen, with_model=with_model)
         temporal = temporal_server.part(directory, chosen)
 
@@ -150,10 +152,10 @@ class Stack:
         if self._description is not None:
             self._directory.write_stack(self._description | {"pids": self._pids()})
 
-    async def _stop(self) -> None:
+    async def _stop(self, *, at_once: bool) -> None:
         """What takes work stops first, what keeps it last."""
         for names in (("api", "worker"), ("model",), ("temporal",), ("postgres",)):
-            await self._supervisor.stop(*names)
+            await self._supervisor.stop(*names, at_once=at_once)
         forget(self._directory, "up")
         if self._description is not None:
             self._directory.write_stack(self._description | {"pids": {}})
