@@ -21,13 +21,14 @@ def edges(*pairs: str) -> list[dict[str, Any]]:
 REVIEW = Case(
     name="review",
     definition=json.loads((SAMPLES / "graph_review.json").read_text())["workflow_definition"],
-    inputs={"topic": "tea", "aspects": ["its taste", "its price"]},
-    steps=("research ×2", "write", "judge", "again", "write", "judge", "measure", "publish"),
-    model_calls=6,
+    inputs={"topic": "tea"},
+    steps=("research ×3", "write", "judge", "again", "write", "judge", "measure", "publish"),
+    model_calls=7,
     rules=[
-        {"when": {"last": "its taste"}, "reply": {"content": "It is bitter."}},
-        {"when": {"last": "its price"}, "reply": {"content": "It is cheap."}},
-        {"when": {"last": "- It is bitter.\n- It is cheap.$"}, "reply": {"content": "Tea is bitter."}},
+        {"when": {"last": "what it is"}, "reply": {"content": "It is bitter."}},
+        {"when": {"last": "why it matters"}, "reply": {"content": "It is cheap."}},
+        {"when": {"last": "what can go wrong"}, "reply": {"content": "It gets cold."}},
+        {"when": {"last": "- It is bitter.\n- It is cheap.\n- It gets cold.$"}, "reply": {"content": "Tea is bitter."}},
         {"when": {"last": "The reviewer asks: Name the price"}, "reply": {"content": "Tea is bitter and cheap."}},
         {
             "when": {"system": "reviewer", "last": "bitter.$"},
@@ -52,7 +53,14 @@ CHAT = Case(
                 "messages": "chat",
                 "output": "chat",
             },
-            {"id": "sum up", "type": "llm", "prompt": "In short?", "messages": "chat", "model": "big", "output": "answer"},
+            {
+                "id": "sum up",
+                "type": "llm",
+                "prompt": "In short?",
+                "messages": "chat",
+                "model": "big",
+                "output": "answer",
+            },
         ],
         "edges": edges("START -> count", "count -> sum up", "sum up -> END"),
         "state": {"chat": {"type": "array", "reducer": "append"}, "answer": {"type": "string"}},
@@ -139,7 +147,8 @@ BROKEN_TOOL = Case(
 
 class TestLangGraph(AdapterConformance):
     framework = "langgraph"
-    cases = (REVIEW, CHAT, NESTED)
+    #: The first one asks the model once in its first step, as the tests of failures want it.
+    cases = (CHAT, REVIEW, NESTED)
     broken_tool_case = BROKEN_TOOL
     broken_tool_error = ToolFailed
     wrong = (

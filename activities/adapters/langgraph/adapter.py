@@ -71,9 +71,12 @@ class LangGraphAdapter:
         return {**state, "values": values.first_values(graph, inputs), "next": first_nodes(graph, inputs)}
 
     async def first_step(self, definition: JsonObject) -> str:
-        """Name of the first step; `start` where a condition decides that when it runs."""
+        """Name of the first step; `start` where the inputs decide it."""
         if not is_entrypoint(definition):
-            return DEFINITION.plan(definition, {}).steps[0]
+            try:
+                return DEFINITION.plan(definition, {}).steps[0]
+            except BadDefinition:
+                return UNKNOWN_STEP
         program = await self._entrypoints.program(EntrypointDefinition.model_validate(definition))
         return program.first_step or UNKNOWN_STEP
 

@@ -35,6 +35,7 @@ from activities.adapters.langgraph.view import MARK
 _MESSAGES = frozenset(
     {AIMessage, AIMessageChunk, ChatMessage, FunctionMessage, HumanMessage, SystemMessage, ToolMessage}
 )
+_PLAIN = frozenset({str, int, float, list, dict})
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -118,11 +119,16 @@ class Codec:
         if form != "msgpack":
             # LangGraph keeps bare bytes outside of msgpack.
             data = ormsgpack.packb(bytes(value))
-        elif type(self._serializer.loads_typed((form, data))) is not kind:
-            raise Unserialisable(
-                f"a value of type {name} would come back as something else: name the type in the graph's state schema, "
-                "at the top level of a module"
-            )
+        else:
+            restored = self._serializer.loads_typed((form, data))
+            if type(restored) is not kind:
+                if type(restored) not in _PLAIN or not isinstance(value, type(restored)):
+                    raise Unserialisable(
+                        f"a value of type {name} would come back as something else: name the type in the graph's state "
+                        "schema, at the top level of a module"
+                    )
+                # A text or a dictionary with methods of its own: what it holds is kept.
+                return self.encode(restored)
         shown = to_jsonable_python(value, bytes_mode="base64", inf_nan_mode="strings", fallback=repr)
         return {MARK: "msgpack", "type": name, "data": base64.b64encode(data).decode(), "shown": shown}
 

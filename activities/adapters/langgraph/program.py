@@ -59,7 +59,7 @@ async def advance(program: Program, session: Session, first_input: Any, *, one_s
     following: Sequence[str] = ()
     call = program.graph.astream(
         first_input,
-        _config(program, session),
+        _config(program, session, going_on=first_input is None),
         context=program.run_context,
         stream_mode=["updates", "checkpoints"],
         interrupt_after="*" if one_step else None,
@@ -83,14 +83,14 @@ async def advance(program: Program, session: Session, first_input: Any, *, one_s
     return Progress(updates, following)
 
 
-def _config(program: Program, session: Session) -> RunnableConfig:
-    own = program.config
-    return {
-        "max_concurrency": MAX_CONCURRENCY,
-        **own,
-        "configurable": {
-            **own.get("configurable", {}),
-            "thread_id": session.context.execution_id,
-            SESSION: session,
-        },
+def _config(program: Program, session: Session, *, going_on: bool) -> RunnableConfig:
+    configurable = {
+        **program.config.get("configurable", {}),
+        "thread_id": session.context.execution_id,
+        SESSION: session,
     }
+    if going_on:
+        # Going on from a checkpoint looks to LangGraph like the answer to an interrupt, and a subgraph with a memory of
+        # its own would then take no input. This is the beginning of a new step instead.
+        configurable["__pregel_resuming"] = False
+    return {"max_concurrency": MAX_CONCURRENCY, **program.config, "configurable": configurable}

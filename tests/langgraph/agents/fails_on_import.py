@@ -1,0 +1,3 @@
+"""A module with an error."""
+
+raise RuntimeError("the configuration is missing")
