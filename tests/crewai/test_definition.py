@@ -6,9 +6,12 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from activities.adapters.base import JsonObject
 from activities.adapters.crewai.definition import DEFINITION
+from activities.adapters.crewai.schema import AgentSpec, CrewFields, TaskSpec
 
 TOOLS = frozenset({"calculator", "http_request"})
 
@@ -222,6 +225,20 @@ def test_hierarchical_crews() -> None:
     assert DEFINITION.plan({**unassigned, "process": "hierarchical"}, {}).steps[0] == "research_task · manager"
 
 
+def test_tasks_that_name_no_agent_are_given_out_in_order() -> None:
+    """Many projects pair tasks and agents in `crew.py` alone, in the order of their YAML files."""
+    bare = [{key: body[key] for key in ("description", "expected_output")} for body in TEMPLATE["tasks"].values()]
+    definition = {**TEMPLATE, "tasks": dict(zip(TEMPLATE["tasks"], bare, strict=True))}
+    assert paths(definition) == []
+    plan = DEFINITION.plan(definition, {})
+    assert plan.steps == ("research_task · researcher", "reporting_task · reporting_analyst")
+    assert "reporting_analyst does reporting_task" in plan.warnings[0]
+    # Anything less clear is asked for.
+    assert paths({**definition, "tasks": [*bare, bare[0]]}) == ["tasks[0].agent", "tasks[1].agent", "tasks[2].agent"]
+    assert paths({**definition, "tasks": bare[:1]}) == ["tasks[0].agent"]
+    assert paths({**definition, "tasks": [{**bare[0], "agent": "researcher"}, bare[1]]}) == ["tasks[1].agent"]
+
+
 def test_asynchronous_tasks_in_a_row_are_one_step() -> None:
     tasks: list[JsonObject] = [
         {"name": name, "description": "d", "expected_output": "e", "agent": "researcher", "async_execution": beside}
@@ -248,3 +265,28 @@ def test_nothing_of_a_prompt_is_in_a_step_name() -> None:
     tasks = [{**body, "context": None} for body in TEMPLATE["tasks"].values()]
     plan = DEFINITION.plan({**TEMPLATE, "tasks": tasks}, {})
     assert plan.steps == ("task 1 · researcher", "task 2 · reporting_analyst")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = [*AgentSpec.model_fields, *TaskSpec.model_fields, *CrewFields.model_fields, "human_input", "knowledge", "x"]
+BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5) | JSON
+
+
+@given(
+    agents=st.dictionaries(st.text(max_size=3), BODIES, max_size=3) | st.lists(BODIES, max_size=3) | JSON,
+    tasks=st.dictionaries(st.text(max_size=3), BODIES, max_size=3) | st.lists(BODIES, max_size=3) | JSON,
+    rest=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3),
+)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_no_json_upsets_the_judge(agents: Any, tasks: Any, rest: JsonObject) -> None:
+    definition = {**rest, "agents": agents, "tasks": tasks}
+    problems = DEFINITION.validate(definition, tools=TOOLS)
+    assert all(problem.path and problem.message for problem in problems)
+    if not problems:
+        assert DEFINITION.plan(definition, {}).steps
+        DEFINITION.validate_inputs(definition, {})
+        DEFINITION.needs_worker(definition, tools=TOOLS)

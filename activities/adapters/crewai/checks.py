@@ -75,7 +75,7 @@ def _task_names(crew: CrewSpec) -> Iterator[Problem]:
 def _agent_of(crew: CrewSpec, task: NamedTask) -> Iterator[Problem]:
     agent, hierarchical = task.spec.agent, crew.fields.process == "hierarchical"
     if agent is None and not hierarchical:
-        yield Problem(f"{task.path}.agent", "A task of a sequential crew needs an agent.")
+        yield Problem(f"{task.path}.agent", "A task of a sequential crew needs an agent: name one of the agents here.")
     elif agent is None and (task.spec.guardrail or task.spec.guardrails):
         yield Problem(
             f"{task.path}.agent",

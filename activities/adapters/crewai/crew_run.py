@@ -9,10 +9,9 @@ from crewai import Task
 
 from activities.adapters.base import BadDefinition, JsonObject, ModelEndpoint, StepContext, StepError, ToolBox
 from activities.adapters.crewai.build import CrewBuilder, StepCrew
-from activities.adapters.crewai.definition import task_label
 from activities.adapters.crewai.line import Line
 from activities.adapters.crewai.llm import LineTransport
-from activities.adapters.crewai.reading import CrewSpec
+from activities.adapters.crewai.reading import CrewSpec, task_label
 from activities.adapters.crewai.states import SavedOutput
 
 _NOTHING: Final[SavedOutput] = {"name": "", "agent": "", "raw": "", "json": None}

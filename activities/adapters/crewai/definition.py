@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from activities.adapters.base import JsonObject, Plan
 from activities.adapters.crewai.checks import check_crew, concurrent_run
-from activities.adapters.crewai.reading import CrewSpec, NamedTask, read_crew
+from activities.adapters.crewai.reading import CrewSpec, NamedTask, read_crew, task_label
 from activities.adapters.crewai.schema import (
     LEFT_OUT,
     AgentSpec,
@@ -128,11 +128,6 @@ def step_name(crew: CrewSpec, start: int) -> str:
 def _task_name(crew: CrewSpec, task: NamedTask, index: int) -> str:
     agent = task.spec.agent or crew.fields.manager_agent or "manager"
     return f"{task_label(task, index)} · {agent}"
-
-
-def task_label(task: NamedTask, index: int) -> str:
-    """A task's name, or its number where it has none."""
-    return task.name or f"task {index + 1}"
 
 
 def _schema_of(model: type[Part], extra: dict[str, JsonObject] | None = None) -> JsonObject:

@@ -59,6 +59,11 @@ class CrewSpec:
         return self.fields.inputs or {}
 
 
+def task_label(task: NamedTask, index: int) -> str:
+    """A task's name, or its number where it has none."""
+    return task.name or f"task {index + 1}"
+
+
 @dataclass
 class Reading:
     """What was read, what is wrong with it, and what was left out of it. With problems, the crew is good for further checks only."""
@@ -99,7 +104,19 @@ class _Reader:
             task = self._part(TaskSpec, body, path)
             if task is not None:
                 crew.tasks.append(NamedTask(task_name or task.name, path, task))
+        self._pair_in_order(crew)
         return self.result
+
+    def _pair_in_order(self, crew: CrewSpec) -> None:
+        """Gives the n-th task to the n-th agent where no task names one: many projects say it in `crew.py` alone."""
+        count = len(crew.tasks)
+        unnamed = all(task.spec.agent is None for task in crew.tasks)
+        if crew.fields.process != "sequential" or not unnamed or count < 2 or count != len(crew.agents):
+            return
+        for task, agent in zip(crew.tasks, crew.agents, strict=True):
+            task.spec.agent = agent
+        pairs = ", ".join(f"{task.spec.agent} does {task_label(task, n)}" for n, task in enumerate(crew.tasks))
+        self._warn(f"No task names an agent, so they are given out in order: {pairs}.")
 
     def _problem(self, path: str, message: str) -> None:
         self.result.problems.append(Problem(path, message))
