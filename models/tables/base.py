@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import DateTime, MetaData
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
 
@@ -48,9 +48,13 @@ def optional_time_field() -> Any:
     return Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
 
 
-def json_field(**options: Any) -> Any:
-    """A JSONB column; None is stored as SQL NULL."""
+def json_field(*, as_written: bool = False, **options: Any) -> Any:
+    """A JSONB column; None is stored as SQL NULL.
+
+    JSONB sorts the keys of objects. `as_written` keeps them in order, for documents whose order means something.
+    """
     if "default_factory" not in options:
         options.setdefault("default", None)
         options.setdefault("nullable", True)
-    return Field(sa_type=JSONB(none_as_null=True), **options)
+    kind = JSON(none_as_null=True) if as_written else JSONB(none_as_null=True)
+    return Field(sa_type=kind, **options)

@@ -43,9 +43,10 @@ class WorkflowVersion(Table, table=True):
     workflow_id: UUID = Field(foreign_key="workflows.id", ondelete="CASCADE")
     version: int
     framework: str = Field(max_length=50)
-    workflow_definition: dict[str, Any] = json_field(nullable=False, default_factory=dict)
-    input_schema: dict[str, Any] | None = json_field()
-    output_schema: dict[str, Any] | None = json_field()
+    # tasks of a crew run in the order in which they were written
+    workflow_definition: dict[str, Any] = json_field(as_written=True, nullable=False, default_factory=dict)
+    input_schema: dict[str, Any] | None = json_field(as_written=True)
+    output_schema: dict[str, Any] | None = json_field(as_written=True)
     #: Name of the first step, where a worker had to load the definition to know it.
     first_step: str | None = Field(default=None, max_length=255)
     created_at: datetime = time_field()
