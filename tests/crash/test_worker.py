@@ -44,9 +44,12 @@ CREW_RULES = [
 ]
 CREW_CALLS = 4
 
+#: What the model says depends on the request alone: a call that is asked again after a kill gets the same answer.
 GRAPH_RULES = [
-    {"when": {"system": "strict reviewer"}, "reply": {"json": {"score": 3, "advice": "Shorter."}}, "times": 1},
+    {"when": {"system": "strict reviewer", "last": "first draft"}, "reply": {"json": {"score": 3, "advice": "Shorter."}}},
     {"when": {"system": "strict reviewer"}, "reply": {"json": {"score": 9, "advice": "Good."}}},
+    {"when": {"system": "You are a writer", "last": "Your last draft was"}, "reply": {"content": "second draft"}},
+    {"when": {"system": "You are a writer"}, "reply": {"content": "first draft"}},
 ]
 GRAPH_CALLS = 7
 
@@ -96,7 +99,6 @@ def test_crew(platform: Platform, crew_call: int, tmp_path: Any) -> None:
 
 
 def test_graph(platform: Platform, graph_call: int) -> None:
-    # equal requests would be told apart by their order only, which the parallel branches do not keep
     execution, calls = kill_at(
         platform, graph_call, sample("graph_review"), {"topic": f"graph {graph_call}"}, GRAPH_RULES
     )
