@@ -121,7 +121,7 @@ async def _in_own_thread(work: Callable[[], Any]) -> Any:
             return
         try:
             future.set_result(context.run(work))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller must not wait for ever
+        except BaseException as error:
             future.set_exception(error)
 
     threading.Thread(target=run, name="tool", daemon=True).start()
