@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from activities.adapters.base import Adapter, BadDefinition, StepError
+from activities.adapters.base import Adapter, BadDefinition, ModelRejected, StepError
 from activities.adapters.langgraph.definition import DEFINITION
 from tests.langgraph.support import Run, adapter
 from tests.support.model_server import ModelServer
@@ -89,7 +90,8 @@ async def test_a_subgraph_with_a_memory_keeps_it(kinds: Adapter) -> None:
 
 async def test_the_entry_point_is_loaded_once_and_off_the_loop(kinds: Adapter) -> None:
     await asyncio.gather(*(kinds.check(entry("drawing"), tools=MemoryToolBox()) for _ in range(3)))
-    assert sys.modules["kinds_of_state"].LOADED != __import__("threading").get_ident()
+    loaded_by = sys.modules["kinds_of_state"].LOADED
+    assert loaded_by != threading.get_ident()
     assert await kinds.first_step(entry("drawing")) == "draw"
 
 
@@ -133,21 +135,61 @@ async def test_max_steps_ends_a_run(kinds: Adapter) -> None:
         await run.step()
 
 
-async def test_the_sample_runs_with_its_own_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = [
-        {"when": {"last": "Name three"}, "reply": {"content": "What?\nWhy?\nHow?"}},
-        {"when": {"last": "Why"}, "reply": {"content": "Because."}},
-        {"when": {"last": "Write a short report"}, "reply": {"content": "All about tea."}},
-    ]
+@pytest.fixture
+def openai_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelServer]:
+    """The endpoint of clients that take it from the environment, for modules that are imported in the test."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    with ModelServer(rules) as server:
+    with ModelServer() as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
         monkeypatch.setenv("OPENAI_API_KEY", "placeholder")
-        sample = adapter(agent_path=(str(SAMPLES),), agent_modules=("research_graph",))
-        run = Run(sample, {"entrypoint": "research_graph:graph"}, {"topic": "tea"})
-        outputs = await run.finish()
-        assert [call.status for call in server.calls] == [200] * 5
+        for module in ("react_agent", "research_graph"):
+            monkeypatch.delitem(sys.modules, module, raising=False)
+        yield server
+
+
+async def test_the_sample_runs_with_its_own_client(openai_server: ModelServer) -> None:
+    openai_server.set_script(
+        [
+            {"when": {"last": "Name three"}, "reply": {"content": "What?\nWhy?\nHow?"}},
+            {"when": {"last": "Why"}, "reply": {"content": "Because."}},
+            {"when": {"last": "Write a short report"}, "reply": {"content": "All about tea."}},
+        ]
+    )
+    sample = adapter(agent_path=(str(SAMPLES),), agent_modules=("research_graph",))
+    run = Run(sample, {"entrypoint": "research_graph:graph"}, {"topic": "tea"})
+    outputs = await run.finish()
+    assert [call.status for call in openai_server.calls] == [200] * 5
     assert run.steps == ["search ×3", "write", "decide", None]
     assert outputs["report"] == "All about tea."
     assert outputs["findings"][1] == {"question": "Why?", "answer": "Because."}
     json.dumps(run.results[0].unit)
+
+
+CALL_WEATHER: list[dict[str, Any]] = [
+    {
+        "when": {"tool": "weather", "not_called": "weather"},
+        "reply": {"tool_calls": [{"name": "weather", "arguments": {"city": "Ghent"}}]},
+    },
+    {"when": {"last": "It rains in Ghent."}, "reply": {"content": "Take an umbrella."}},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"), [("agent", ["tools", "agent", None]), ("inside", ["thank", None])], ids=["alone", "inside"]
+)
+async def test_a_prebuilt_agent(openai_server: ModelServer, name: str, steps: list[str | None]) -> None:
+    openai_server.set_script(CALL_WEATHER)
+    agents = adapter(agent_path=(str(HERE),), agent_modules=("react_agent",))
+    run = Run(agents, {"entrypoint": f"react_agent:{name}"}, {"messages": [{"role": "user", "content": "Rain?"}]})
+    outputs = await run.finish()
+    assert run.steps == steps
+    assert [message["type"] for message in outputs["messages"]][:4] == ["human", "ai", "tool", "ai"]
+    assert outputs["messages"][3]["content"] == "Take an umbrella."
+    assert len(openai_server.calls) == 2
+
+
+async def test_a_refused_call_of_the_agents_own_client_is_told_as_such(openai_server: ModelServer) -> None:
+    openai_server.set_script([{"reply": {"error": {"status": 401}}}])
+    agents = adapter(agent_path=(str(HERE),), agent_modules=("react_agent",))
+    with pytest.raises(ModelRejected, match="401"):
+        await Run(agents, {"entrypoint": "react_agent:agent"}, {"messages": [("user", "Rain?")]}).step()

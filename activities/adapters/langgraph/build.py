@@ -122,7 +122,8 @@ def _router(edges: list[Edge]) -> _Router:
     async def follow(channels: dict[str, Any], config: RunnableConfig) -> list[str | Send]:
         session: Session = config["configurable"][SESSION]
         values = {channel[1:]: value for channel, value in channels.items()}
-        branches = route(edges, {**values, "inputs": session.inputs, "state": values})
+        # In a thread: a condition over much data takes a moment.
+        branches = await asyncio.to_thread(route, edges, {**values, "inputs": session.inputs, "state": values})
         return [_destination(branch) for branch in branches]
 
     return follow

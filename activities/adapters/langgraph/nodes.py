@@ -77,7 +77,7 @@ def _fill(node: AnyNode, value: Any, place: Place) -> Any:
     """A value with its templates filled; types are kept where a text is a single value."""
     try:
         return templates.render_value(value, place.variables)
-    except ValueError as error:
+    except templates.TemplateError as error:
         raise BadDefinition(f"A template of the node {node.id!r} cannot be filled: {error}") from error
 
 
@@ -116,7 +116,7 @@ def _llm(node: LlmNode) -> Action:
 def _text(node: LlmNode, template: str, place: Place) -> str:
     try:
         return templates.render(template, place.variables)
-    except ValueError as error:
+    except templates.TemplateError as error:
         raise BadDefinition(f"A template of the node {node.id!r} cannot be filled: {error}") from error
 
 

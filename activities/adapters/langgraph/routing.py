@@ -66,7 +66,7 @@ def _items(edge: Edge, variables: Mapping[str, Any]) -> list[Branch]:
 def _holds(edge: Edge, when: str, variables: Mapping[str, Any]) -> bool:
     try:
         return expressions.evaluate(when, variables)
-    except (ValueError, TypeError, RuntimeError, LookupError) as error:
+    except expressions.ExpressionError as error:
         raise BadDefinition(
             f"The condition {when!r} of the edge from {edge.source!r} to {edge.to!r} cannot be evaluated: {error}"
         ) from error

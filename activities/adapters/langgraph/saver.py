@@ -19,7 +19,6 @@ from langgraph.checkpoint.base import (
     CheckpointMetadata,
     CheckpointTuple,
 )
-
 from langgraph.checkpoint.serde.types import INTERRUPT
 
 from activities.adapters.base import BadDefinition, JsonObject, StepContext

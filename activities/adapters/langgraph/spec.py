@@ -135,7 +135,8 @@ class TemplateNode(_Node):
     type: Literal["template"]
     template: JsonValue = Field(
         default=None,
-        description="Liquid template, or an array or object with templates in it, for `output`.",
+        description="Liquid template, or an array or object with templates in it, for `output`. A text that is a single "
+        "`{{ value }}` keeps the value's type.",
     )
     output: str | None = Field(default=None, description="State field for the filled `template`.")
     set: dict[str, JsonValue] = Field(

@@ -68,19 +68,21 @@ class Topology:
 
     def _unreached(self, reached: set[str]) -> Iterator[Problem]:
         for index, node in self._shape.ids.items():
-            if node not in reached:
+            if node not in reached and endpoint(node) not in (START, END):
                 yield Problem(f"nodes[{index}]", f"No path leads from START to {node!r}.")
 
     def _endless(self, reached: set[str]) -> Iterator[Problem]:
         """Cycles that can never be left, and cycles that are taken again every time."""
-        trapped = [node for node in self._ids if node in reached and not self._can_end(node)]
+        every = {node: self.targets(node) for node in self._ids}
         always = {
             node: [endpoint(edge.to) for edge in self.out[node] if is_sure(self.out[node], edge)] for node in self._ids
         }
         for index, node in self._shape.ids.items():
-            if node in trapped:
+            if node not in reached or not _returns(node, every):
+                continue
+            if not self._can_end(node):
                 yield Problem(f"nodes[{index}]", f"A cycle without an exit: no path leads from {node!r} to END.")
-            elif node in reached and _returns(node, always):
+            elif _returns(node, always):
                 yield Problem(
                     f"nodes[{index}]",
                     f"A cycle without an exit: the edges that lead from {node!r} back to it are taken every time. "
