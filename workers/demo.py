@@ -71,7 +71,9 @@ def _run_sample(stack: dict[str, Any], screen: Console) -> int:
         execution = client.executions.get(execution_id)
         _show_addresses(stack, execution["temporal"]["ui_url"], screen)
         _invite(stack["pids"], screen)
-        return watch(client, execution_id)
+        outcome = watch(client, execution_id)
+        _show_addresses(stack, execution["temporal"]["ui_url"], screen)
+        return outcome
 
 
 def _register(client: OmiumClient, sample: dict[str, Any]) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -38,15 +40,22 @@ def plain_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **(extra or {})}
 
 
-def start_stack(data_dir: Path, env: Mapping[str, str] | None = None, args: Sequence[str] = (), **popen: Any) -> Stack:
+def start_stack(
+    data_dir: Path,
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+    *,
+    command: Sequence[str] = (OMIUM,),
+    **popen: Any,
+) -> Stack:
     """Starts a stack on free ports without a model and waits until it is ready.
 
     `env` adds settings (`OMIUM_...`), `args` adds options of `omium up`, `popen` arguments of the process (`user=`).
-    Raises `StackDidNotStart`.
+    A database outside of `data_dir` is removed when the tests end. Raises `StackDidNotStart`.
     """
     said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process that writes to it
     process = subprocess.Popen(
-        [OMIUM, "up", "--data-dir", str(data_dir), *DEFAULT_ARGS, "--json", *args],
+        [*command, "up", "--data-dir", str(data_dir), *DEFAULT_ARGS, "--json", *args],
         env=plain_environment(env),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -61,7 +70,11 @@ def start_stack(data_dir: Path, env: Mapping[str, str] | None = None, args: Sequ
         code = process.wait()
         said.seek(0)
         raise StackDidNotStart(code, said.read().decode())
-    return Stack(process, json.loads(line), said)
+    stack = Stack(process, json.loads(line), said)
+    database = Path(stack["postgres_data_dir"])
+    if not database.is_relative_to(stack.data_dir):
+        atexit.register(shutil.rmtree, database, ignore_errors=True)
+    return stack
 
 
 class Stack:

@@ -55,6 +55,8 @@ def main() -> None:
     parameters.n_ctx = _CONTEXT_TOKENS
     parameters.n_parallel = _PARALLEL
     parameters.n_predict = _LONGEST_ANSWER
+    # left alone, a model of this size goes round in circles
+    parameters.sampling.temp, parameters.sampling.penalty_repeat = 0.3, 1.15
     # its threads spin: more of them than idle cores make it slower by an order of magnitude
     parameters.cpuparams.n_threads = max(1, min(2, (os.cpu_count() or 1) // 2))
     parameters.use_jinja = True

@@ -26,7 +26,8 @@ def module_command(module: str) -> list[str]:
 def environment(directory: DataDir, secrets: Secrets, ports: Mapping[str, int], *, with_model: bool) -> dict[str, str]:
     """The variables of API, worker and schema: what the user set, and over it what this stack decides."""
     own = {
-        "OMIUM_DATABASE_URL": postgres.url(secrets, ports["postgres"], scheme="postgresql+asyncpg"),
+        # this server has no TLS, and to look for it would mean to read the user's certificates
+        "OMIUM_DATABASE_URL": f"{postgres.url(secrets, ports['postgres'], driver='+asyncpg')}?ssl=disable",
         "OMIUM_TEMPORAL_ADDRESS": f"{HOST}:{ports['temporal']}",
         "OMIUM_TEMPORAL_NAMESPACE": temporal_server.NAMESPACE,
         "OMIUM_TEMPORAL_UI_URL": f"http://{HOST}:{ports['temporal_ui']}",

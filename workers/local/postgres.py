@@ -238,6 +238,6 @@ def _clear_stale(data: Path) -> None:
         file.unlink(missing_ok=True)
 
 
-def url(secrets: Secrets, port: int, *, scheme: str = "postgresql") -> str:
-    """The address of the database; `scheme` adds a driver, as SQLAlchemy writes it."""
-    return f"{scheme}://{USER}:{secrets.database_password}@{HOST}:{port}/{DATABASE}"
+def url(secrets: Secrets, port: int, *, driver: str = "") -> str:
+    """The address of the database; `driver` is one of SQLAlchemy's, such as "+asyncpg"."""
+    return f"postgresql{driver}://{USER}:{secrets.database_password}@{HOST}:{port}/{DATABASE}"

@@ -28,12 +28,12 @@ async def connect(url: str) -> asyncpg.Connection:
     ):
         with attempt:
             try:
-                return await asyncpg.connect(url, timeout=5)
+                return await asyncpg.connect(url, timeout=5, ssl=False)
             except asyncpg.InvalidCatalogNameError:
-                connection = await asyncpg.connect(f"{server}/postgres", timeout=5)
+                connection = await asyncpg.connect(f"{server}/postgres", timeout=5, ssl=False)
                 await connection.execute(f'CREATE DATABASE "{name}"')
                 await connection.close()
-                return await asyncpg.connect(url, timeout=5)
+                return await asyncpg.connect(url, timeout=5, ssl=False)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
@@ -51,7 +51,7 @@ async def prepare(settings: Settings, api_key: str) -> None:
     """Database, schema, first tenant and key; each only where it is missing."""
     url = settings.database_url.get_secret_value()
     pepper = settings.api_key_pepper.get_secret_value()
-    connection = await connect(url.replace("postgresql+asyncpg://", "postgresql://"))
+    connection = await connect(url.replace("+asyncpg", "", 1).partition("?")[0])
     try:
         done = await is_prepared(connection, hash_key(pepper, api_key))
     finally:

@@ -94,7 +94,7 @@ async def _postgres(stack: dict[str, Any]) -> str:
     import asyncpg
 
     try:
-        connection = await asyncpg.connect(stack["database_url"])
+        connection = await asyncpg.connect(stack["database_url"], ssl=False)
     except (OSError, asyncpg.PostgresError) as error:
         return f"does not accept connections: {error}"
     await connection.close()
