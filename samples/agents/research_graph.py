@@ -9,10 +9,14 @@ import operator
 from typing import Annotated, Literal, TypedDict
 
 from langchain_openai import ChatOpenAI
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import START, StateGraph
 from langgraph.types import Command, Send
 
 model = ChatOpenAI(model="gpt-4o-mini", temperature=0)
+
+
+class Question(TypedDict):
+    question: str
 
 
 class Finding(TypedDict):
@@ -39,7 +43,7 @@ def fan_out(state: Research) -> list[Send]:
     return [Send("search", {"question": question}) for question in state["questions"]]
 
 
-async def search(task: dict[str, str]) -> dict[str, list[Finding]]:
+async def search(task: Question) -> dict[str, list[Finding]]:
     answer = await model.ainvoke(f"Answer in one sentence: {task['question']}")
     return {"findings": [{"question": task["question"], "answer": answer.text}]}
 
@@ -52,7 +56,9 @@ async def write(state: Research) -> dict[str, object]:
 
 def decide(state: Research) -> Command[Literal["write", "__end__"]]:
     """Lets an empty report be written again, once."""
-    return Command(goto=END if state["report"].strip() or state["revisions"] > 1 else "write")
+    if state["report"].strip() or state["revisions"] > 1:
+        return Command(goto="__end__")
+    return Command(goto="write")
 
 
 builder = StateGraph(Research)

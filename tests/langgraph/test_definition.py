@@ -234,6 +234,15 @@ def test_all_mistakes_are_told_at_once() -> None:
     }
 
 
+def test_a_definition_full_of_mistakes_is_judged_in_time() -> None:
+    many = range(4000)
+    nodes = [template(f"n{i}", "text") for i in many]
+    chain = edges("START -> n0", *(f"n{i} -> n{i + 1}" for i in many[:-1]))
+    assert problems(graph(nodes, chain, text=TEXT)) == []
+    assert len(problems(graph(nodes, [*chain, *edges(f"n{many[-1]} -> n0")], text=TEXT))) == 100
+    assert len(problems(graph(nodes, edges("START -> n0", *(f"n{i} -> m{i}" for i in many)), text=TEXT))) == 100
+
+
 CYCLES = [
     ("no way out", edges("START -> a", "a -> b", "b -> a"), ["nodes[0]", "nodes[1]"]),
     ("always taken", edges("START -> a", "a -> b", "b -> a", "b -> END"), ["nodes[0]", "nodes[1]"]),

@@ -1,12 +1,13 @@
 """Judges a graph in JSON beyond its shape: names, state fields, templates, conditions, tools. Pure.
 
-All problems are told at once; a part that cannot be read is left out of the further checks.
+Problems are told all at once; a part that cannot be read is left out of the further checks.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -29,6 +30,8 @@ from activities.adapters.langgraph.topology import Topology
 from omium_core.errors import Problem
 
 MAX_DEPTH = 8
+#: More are not told at once.
+MAX_PROBLEMS = 100
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -40,11 +43,13 @@ def graph_problems(raw: Any, *, tools: frozenset[str] | None, path: str = "", de
         return [Problem(path, f"Graphs are nested more than {MAX_DEPTH} deep.")]
     shape, problems = read_graph(raw)
     judge = _Judge(shape, tools)
-    problems += [*judge.fields(), *judge.ids(), *Topology(shape).problems(), *judge.edges(), *judge.nodes()]
-    problems = [Problem(join(path, p.path) if path else p.path, p.message) for p in problems]
+    found = chain(problems, judge.fields(), judge.ids(), Topology(shape).problems(), judge.edges(), judge.nodes())
+    # They come one by one, so that a definition full of mistakes costs no more than one with a few.
+    problems = [Problem(join(path, p.path) if path else p.path, p.message) for p in islice(found, MAX_PROBLEMS)]
     for index, (key, nested) in shape.nested.items():
-        problems += graph_problems(nested, tools=tools, path=join(path, "nodes", index, key), depth=depth + 1)
-    return problems
+        if len(problems) < MAX_PROBLEMS:
+            problems += graph_problems(nested, tools=tools, path=join(path, "nodes", index, key), depth=depth + 1)
+    return problems[:MAX_PROBLEMS]
 
 
 class _Judge:
@@ -52,6 +57,8 @@ class _Judge:
         self._shape = shape
         self._tools = tools
         self._fields = frozenset(shape.state)
+        #: Nodes that choose among their edges.
+        self._choosing = {endpoint(edge.source) for edge in shape.edges.values() if edge.when}
         #: Nodes that run once per item: only these see `item` and `index`.
         self._per_item = {endpoint(edge.to) for edge in shape.edges.values() if edge.each}
 
@@ -148,12 +155,14 @@ class _Judge:
             if source not in inner_fields:
                 hint = suggest(source, inner_fields)
                 yield Problem(f"{path}.outputs.{name}", f"The inner graph has no state field {source!r}.{hint}")
-        if not node.outputs and not self._fields & inner_fields:
+        if inner_fields and not node.outputs and not self._fields & inner_fields:
             yield Problem(f"{path}.outputs", "Nothing comes out: the inner graph shares no state field with this one.")
 
     def _field(self, path: str, name: str, kinds: Iterable[str] = ()) -> Iterator[Problem]:
         """A state field that must exist, and be of one of these types where any are given."""
         field = self._shape.state.get(name)
+        if not self._shape.has_state:
+            return
         if field is None:
             yield Problem(path, f"There is no state field {name!r}.{suggest(name, self._fields)}")
         elif kinds and field.kind not in kinds:
@@ -186,6 +195,8 @@ class _Judge:
 
     def _unknown_names(self, path: str, names: Iterable[str], extra: set[str]) -> Iterator[Problem]:
         known = self._fields | {"inputs", "state"} | extra
+        if not self._shape.has_state:
+            return
         for name in sorted(set(names) - known):
             if name in ("item", "index"):
                 yield Problem(path, f"{name!r} is known only behind an edge with `each`.")
@@ -204,7 +215,7 @@ class _Judge:
                 other = target
                 if edge.each:
                     who = f"{target!r} runs once per item and"
-                elif self._sure(source):
+                elif source not in self._choosing:
                     other = writers.setdefault((source, name), target)
                     who = f"{target!r} runs beside {other!r}, and each"
                 if edge.each or other != target:
@@ -213,9 +224,6 @@ class _Judge:
                         f"{who} writes {name!r}, which keeps one value. "
                         "Give the field the reducer 'append', 'merge' or 'add'.",
                     )
-
-    def _sure(self, source: str) -> bool:
-        return not any(edge.when for edge in self._shape.edges.values() if endpoint(edge.source) == source)
 
 
 def _outputs(node: AnyNode) -> Iterator[str]:

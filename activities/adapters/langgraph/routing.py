@@ -36,11 +36,6 @@ def route(edges: Sequence[Edge], variables: Mapping[str, Any]) -> list[Branch]:
     return _without_repeats(chosen)
 
 
-def is_sure(edges: Sequence[Edge], edge: Edge) -> bool:
-    """Whether an edge, one of all edges out of its node, is taken every time."""
-    return edge.each is None and not any(other.when for other in edges)
-
-
 def step_name(nodes: Iterable[str]) -> str:
     """Name of a step that runs these nodes: `plan`, `search ×3`, `draft + review`."""
     counts = Counter(nodes)

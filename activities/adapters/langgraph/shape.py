@@ -26,6 +26,7 @@ _STAND_IN = GraphDefinition.model_construct(nodes=[], edges=[])
 
 _MESSAGES = {
     "string_type": "Must be a text.",
+    "string_unicode": "Must be a text of valid characters.",
     "int_type": "Must be an integer.",
     "float_type": "Must be a number.",
     "bool_type": "Must be true or false.",
@@ -49,6 +50,8 @@ class Shape:
     nested: dict[int, tuple[str, Any]] = field(default_factory=dict)
     #: Whether all nodes and edges could be read: only then can be said what is not reachable.
     whole: bool = True
+    #: Whether it is known which fields there are.
+    has_state: bool = True
 
 
 def read_graph(raw: dict[str, Any]) -> tuple[Shape, list[Problem]]:
@@ -72,7 +75,8 @@ def read_graph(raw: dict[str, Any]) -> tuple[Shape, list[Problem]]:
         problems += wrong
         if edge is not None:
             shape.edges[index] = edge
-    fields = raw.get("state")
+    fields = raw.get("state", {})
+    shape.has_state = isinstance(fields, dict)
     for name, part in fields.items() if isinstance(fields, dict) else ():
         state_field, wrong = read(StateField, part, f"state.{name}")
         problems += wrong

@@ -98,7 +98,7 @@ def count(state: MessagesState) -> dict[str, Any]:
     return {"messages": [("ai", f"{len(state['messages'])} messages")]}
 
 
-async def make_chat() -> StateGraph:
+async def make_chat() -> StateGraph[Any]:
     """A factory that is a coroutine."""
     chat = StateGraph(MessagesState)
     chat.add_sequence([greet, count])
@@ -113,7 +113,8 @@ def make_counter(config: dict[str, Any]) -> Any:
     def split(state: Loose) -> list[Send]:
         return [Send("square", Point(x=n, when=datetime.datetime(2026, 1, 2))) for n in range(width)]
 
-    def square(point: Point) -> Loose:
+    def square(point: Any) -> Loose:
+        assert isinstance(point, Point)
         return {"things": [point.x * point.x]}
 
     graph = StateGraph(Loose)
@@ -125,7 +126,7 @@ def make_counter(config: dict[str, Any]) -> Any:
     return graph.compile(name="counter")
 
 
-def with_memory() -> StateGraph:
+def with_memory() -> StateGraph[Any]:
     """A graph inside a graph: once per call, and once with a memory of its own."""
     inner = StateGraph(Loose)
     inner.add_node("one", lambda state: {"things": [len(state.get("things", []))]})

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     agent = create_react_agent(model, [weather], prompt="You know the weather.")
 
 
-async def thank(state: MessagesState) -> dict:
+async def thank(state: MessagesState) -> dict[str, list[tuple[str, str]]]:
     return {"messages": [("user", f"Thanks for {len(state['messages'])} messages")]}
 
 
