@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -48,7 +49,7 @@ class Frameworks:
     async def check_definition(self, check: CheckInput) -> CheckOutcome:
         """What only loading can tell about a definition: problems, or the name of its first step."""
         adapter = await self.adapter(check.framework)
-        definition = await self._values.get(check.tenant_id, check.blob)
+        definition = json.loads(await self._values.get(check.tenant_id, check.blob))
         problems = definition_for(check.framework).validate(definition, tools=self._registry.names)
         if not problems:
             problems = await self._agents_loop.run(adapter.check(definition, tools=_Catalogue(self._registry)))

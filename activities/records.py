@@ -6,7 +6,7 @@ Each method is one transaction, and repeatable: a worker may die after the commi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.adapters.base import Json, JsonObject, StaleAttempt
 from models.database import Database
 from models.repositories.executions import ExecutionRepository
+from models.repositories.steps import CompletedStep, record_completed_step
 from models.repositories.workflows import WorkflowRepository
 from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Failure
 from models.tables.base import new_id, now
@@ -114,91 +115,49 @@ class Records:
         return await self._database.run(work)
 
     async def complete_step(self, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
-        """Checkpoint, step, next step, event and execution in one transaction. `StaleAttempt` if a newer one runs."""
-        return await self._database.run(lambda db: self._complete(db, step, attempt, done))
-
-    async def _complete(self, db: AsyncSession, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
+        """Records a step and its checkpoint, all or nothing. `StaleAttempt` if a newer attempt runs."""
         number = step.checkpoint.number + 1
-        checkpoint = Checkpoint(
-            tenant_id=UUID(step.tenant_id),
-            execution_id=UUID(step.execution_id),
-            lineage=step.lineage,
-            step_index=step.step.index,
-            checkpoint_number=number,
-            checkpoint_name=_checkpoint_name(number, step.step.name),
-            checksum=done.blob,
-            state_size_bytes=done.size,
-            next_step=done.next_step,
-            meta={"model_calls": done.model_calls, "tool_calls": done.tool_calls, "tokens": done.tokens},
-        )
-        made = (
-            await db.execute(
-                insert(Checkpoint)
-                .values(_columns(checkpoint))
-                .on_conflict_do_nothing(index_elements=["execution_id", "lineage", "step_index"])
-                .returning(col(Checkpoint.id))
-            )
-        ).scalar_one_or_none()
-        if made is None:
-            return _outcome((await db.execute(select(Checkpoint).where(*_of(Checkpoint, step)))).scalar_one())
-        ended = now()
-        mine = await db.execute(
-            update(Agent)
-            .where(*_of(Agent, step), col(Agent.attempt) == attempt)
-            .values(status="completed", completed_at=ended, output=done.unit, error=None)
-            .returning(col(Agent.id))
-        )
-        if mine.scalar_one_or_none() is None:
-            raise StaleAttempt(f"Attempt {attempt} of step {step.step.index} is over: a newer one is running.")
-        prepared = done.next_step is not None and await self._prepare(db, step, done.next_step)
-        await _event(
-            db,
-            step,
-            "step.completed",
-            {"step": step.step.index, "name": step.step.name, "checkpoint": number, "model_calls": done.model_calls,
-             "tool_calls": done.tool_calls, "tokens": done.tokens},
-        )  # fmt: skip
-        changes: dict[str, Any] = {
-            "steps_done": step.step.index + 1,
-            "checkpoint_count": col(Execution.checkpoint_count) + 1,
-            "current_checkpoint": checkpoint.checkpoint_name,
-            "updated_at": ended,
-        }
-        if done.next_step is None:
-            changes.update(
-                status="completed",
-                completed_at=ended,
-                outputs=done.outputs,
-                outputs_blob=done.outputs_blob,
-                error_message=None,
-            )
-            await _event(db, step, "execution.completed", {"steps": step.step.index + 1})
-        await db.execute(update(Execution).where(*_execution(step)).values(changes))
-        return replace(_outcome(checkpoint), prepared=prepared)
-
-    @staticmethod
-    async def _prepare(db: AsyncSession, step: StepInput, name: str) -> bool:
-        """Makes the row of the next step, as its first attempt, so that this attempt costs no transaction to begin.
-
-        False if the row is there already: then its attempts go on counting, and the fence with them.
-        """
-        row = insert(Agent).values(
-            Agent(
+        usage = {"model_calls": done.model_calls, "tool_calls": done.tool_calls, "tokens": done.tokens}
+        recorded = await record_completed_step(
+            self._database,
+            CompletedStep(
                 tenant_id=UUID(step.tenant_id),
                 execution_id=UUID(step.execution_id),
                 lineage=step.lineage,
-                step_index=step.step.index + 1,
-                name=name,
-                framework=step.framework,
-                status="running",
-                attempt=1,
-                started_at=now(),
-            ).model_dump()
+                step_index=step.step.index,
+                step_name=step.step.name,
+                attempt=attempt,
+                checkpoint_number=number,
+                checkpoint_name=_checkpoint_name(number, step.step.name),
+                blob=done.blob,
+                size=done.size,
+                unit=done.unit,
+                usage=usage,
+                next_step=done.next_step,
+                outputs=done.outputs,
+                outputs_blob=done.outputs_blob,
+            ),
         )
-        made = row.on_conflict_do_nothing(index_elements=["execution_id", "lineage", "step_index"]).returning(
-            col(Agent.id)
+        if recorded.checkpoint_id is None:
+            return await self._made_before(step, attempt)
+        return StepOutcome(
+            checkpoint=CheckpointRef(id=str(recorded.checkpoint_id), number=number, blob=done.blob, size=done.size),
+            done=done.next_step is None,
+            next_step=None if done.next_step is None else Step(step.step.index + 1, done.next_step),
+            prepared=recorded.prepared,
+            **usage,
         )
-        return (await db.execute(made)).scalar_one_or_none() is not None
+
+    async def _made_before(self, step: StepInput, attempt: int) -> StepOutcome:
+        """The outcome that an earlier attempt, or a commit whose answer was lost, left behind."""
+
+        async def work(db: AsyncSession) -> Checkpoint | None:
+            return (await db.execute(select(Checkpoint).where(*_of(Checkpoint, step)))).scalar_one_or_none()
+
+        made = await self._database.run(work)
+        if made is None:
+            raise StaleAttempt(f"Attempt {attempt} of step {step.step.index} is over: a newer one is running.")
+        return _outcome(made)
 
     async def fail_attempt(self, step: StepInput, attempt: int, failure_type: str, message: str) -> int:
         """Notes that an attempt failed. Returns how often the step has failed, this one included."""
@@ -310,11 +269,6 @@ def _of(table: type[Agent] | type[Checkpoint], of: StepInput | FinishInput) -> t
         col(table.lineage) == of.lineage,
     )
     return where if of.step is None else (*where, col(table.step_index) == of.step.index)
-
-
-def _columns(record: Checkpoint) -> dict[Any, Any]:
-    """Values by column: `metadata` is the column's name, `meta` the attribute's."""
-    return {getattr(Checkpoint, name): value for name, value in record.model_dump().items()}
 
 
 async def _event(db: AsyncSession, of: StepInput | FinishInput, event_type: str, data: JsonObject) -> None:

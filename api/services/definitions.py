@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -62,7 +63,8 @@ async def judge(
 async def _ask_worker(process: Wiring, tenant_id: UUID, framework: str, definition: dict[str, Any]) -> str:
     """Lets a worker load the definition: does the entry point exist and compile, are the tools registered?"""
     tenant = str(tenant_id)
-    blob = await process.values.put(tenant, definition)
+    # as text, because the order of keys means something to some frameworks, and values are stored with theirs sorted
+    blob = await process.values.put(tenant, json.dumps(definition))
     patience = timedelta(seconds=process.settings.worker_check_timeout)
     try:
         outcome: CheckOutcome = await process.temporal.execute_activity(

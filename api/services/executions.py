@@ -163,7 +163,9 @@ class ExecutionService:
         return found, [views.execution_summary(row, usage.get(row.id, [])) for row in found.rows]
 
     @staticmethod
-    async def _earlier(session: AsyncSession, caller: Principal, key: str | None, request_hash: str) -> Execution | None:
+    async def _earlier(
+        session: AsyncSession, caller: Principal, key: str | None, request_hash: str
+    ) -> Execution | None:
         """The execution that a request with this key already started or took up."""
         if key is None:
             return None
