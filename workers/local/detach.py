@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from workers.local import up
-from workers.local.datadir import DataDir
+from workers.local.datadir import DataDir, read_json
 from workers.local.errors import StackError
 from workers.local.processes import die_with_parent, stop_leftovers
 
@@ -61,15 +61,11 @@ def _become_supervisor(directory: DataDir, options: up.Options, write_end: int) 
             json.dump(value, pipe)
             pipe.write("\n")
 
-    def tell(sentence: str) -> None:
-        sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
-
     code = 1
     try:
-        up.run(options, announce=answer, tell=tell)
+        up.run(options, announce=answer, tell=lambda _sentence: None)
         code = 0
     except StackError as error:
-        tell(str(error))
         answer({"error": str(error)})
     except BaseException:
         sys.excepthook(*sys.exc_info())
@@ -82,10 +78,16 @@ def running(directory: DataDir) -> dict[str, Any]:
     deadline = time.monotonic() + _START_PATIENCE
     while (holder := directory.holder()) is not None and time.monotonic() < deadline:
         stack = directory.read_stack()
-        if stack is not None and stack["pids"].get("up") == holder and {"api", "worker"} <= stack["pids"].keys():
+        if stack is not None and stack["pids"].get("up") == holder and _is_ready(directory, stack["pids"]):
             return stack
         time.sleep(0.1)
     raise StackError(f"No stack runs on {directory.root}: start one with `omium up --data-dir {directory.root}`.")
+
+
+def _is_ready(directory: DataDir, pids: dict[str, int]) -> bool:
+    names = pids.keys() - {"up"}
+    records = [read_json(directory.run / f"{name}.json") for name in names]
+    return {"api", "worker"} <= names and all(record is not None and record["ready"] for record in records)
 
 
 def stop(directory: DataDir) -> bool:

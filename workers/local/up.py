@@ -162,15 +162,34 @@ class Stack:
 
 
 def run(options: Options, *, announce: Callable[[dict[str, Any]], None], tell: Callable[[str], None]) -> None:
-    """Runs a stack in the foreground until a signal stops it. Raises `StackError` when it cannot."""
+    """Runs a stack in the foreground until a signal stops it. Raises `StackError` when it cannot.
+
+    What `tell` is told is also in `logs/up.log`.
+    """
     directory = DataDir(options.data_dir)
     directory.create()
-    directory.lock()
     try:
-        left = stop_leftovers(directory)
-        if left:
-            tell(f"Stopped what an earlier run left: {', '.join(left)}.")
-        asyncio.run(Stack(directory, options, announce=announce, tell=tell).run())
+        directory.lock()
+        with (directory.logs / "up.log").open("a") as log:
+
+            def note(sentence: str) -> None:
+                log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {sentence}\n")
+                log.flush()
+
+            def tell_and_note(sentence: str) -> None:
+                note(sentence)
+                tell(sentence)
+
+            try:
+                left = stop_leftovers(directory)
+                if left:
+                    tell_and_note(f"Stopped what an earlier run left: {', '.join(left)}.")
+                asyncio.run(Stack(directory, options, announce=announce, tell=tell_and_note).run())
+            except StackError as error:
+                note(f"Could not start: {error}")
+                raise
+    except OSError as error:
+        raise StackError(f"The stack on {directory.root} cannot run: {error}.") from error
     finally:
         directory.unlock()
 
