@@ -11,15 +11,16 @@ from typing import Any
 from uuid import UUID
 
 from cachetools import LRUCache
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.base import Json, JsonObject, StaleAttempt
+from activities.stores.values import Stored
 from models.database import Database
-from models.repositories.executions import ExecutionRepository
-from models.repositories.steps import CompletedStep, record_completed_step
+from models.repositories.journal import StepKey
+from models.repositories.steps import CompletedStep, MadeBefore, open_attempt, record_completed_step
 from models.repositories.workflows import WorkflowRepository
 from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Failure
 from models.tables.base import new_id, now
@@ -42,11 +43,12 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """An execution's inputs: in the row, or in the object store under `blob`."""
+class Begun:
+    """An attempt that is open: its fence, the run's inputs, and the outcome if there is nothing left to do."""
 
-    value: JsonObject | None
-    blob: str | None
+    attempt: int
+    inputs: Stored
+    outcome: StepOutcome | None = None
 
 
 class Records:
@@ -67,52 +69,14 @@ class Records:
         self._definitions[step.version_id] = version.workflow_definition
         return version.workflow_definition
 
-    async def inputs(self, step: StepInput) -> Inputs:
-        execution = await self._database.run(
-            lambda db: ExecutionRepository(db, UUID(step.tenant_id)).get(UUID(step.execution_id))
+    async def begin_step(self, step: StepInput) -> Begun:
+        """Opens a new attempt; tells the outcome if an earlier attempt already left its checkpoint."""
+        key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
+        opened = await open_attempt(
+            self._database, UUID(step.tenant_id), key, name=step.step.name, framework=step.framework
         )
-        return Inputs(execution.inputs, execution.inputs_blob)
-
-    async def begin_step(self, step: StepInput) -> tuple[int, StepOutcome | None]:
-        """Opens a new attempt: its fence, and the outcome if an earlier attempt already left its checkpoint."""
-
-        async def work(db: AsyncSession) -> tuple[int, StepOutcome | None]:
-            made = (await db.execute(select(Checkpoint).where(*_of(Checkpoint, step)))).scalar_one_or_none()
-            row = insert(Agent).values(
-                Agent(
-                    tenant_id=UUID(step.tenant_id),
-                    execution_id=UUID(step.execution_id),
-                    lineage=step.lineage,
-                    step_index=step.step.index,
-                    name=step.step.name,
-                    framework=step.framework,
-                    status="running",
-                    attempt=1,
-                    started_at=now(),
-                ).model_dump()
-            )
-            again = {
-                "attempt": col(Agent.attempt) + 1,
-                "status": "completed" if made else "running",
-                "name": row.excluded.name,
-                "started_at": func.coalesce(col(Agent.started_at), row.excluded.started_at),
-            }
-            upsert = row.on_conflict_do_update(
-                index_elements=["execution_id", "lineage", "step_index"], set_=again
-            ).returning(col(Agent.attempt))
-            attempt: int = (await db.execute(upsert)).scalar_one()
-            if made is not None:
-                return attempt, _outcome(made)
-            await db.execute(
-                update(Execution)
-                .where(*_execution(step), col(Execution.status).in_(("pending", "running")))
-                .values(status="running", started_at=func.coalesce(col(Execution.started_at), now()), updated_at=now())
-            )
-            if step.step.index == 0 and attempt == 1:
-                await _event(db, step, "execution.started", {"framework": step.framework})
-            return attempt, None
-
-        return await self._database.run(work)
+        outcome = None if opened.made is None else _outcome(step, opened.made)
+        return Begun(opened.attempt, Stored(opened.inputs, opened.inputs_blob), outcome)
 
     async def complete_step(self, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
         """Records a step and its checkpoint, all or nothing. `StaleAttempt` if a newer attempt runs."""
@@ -157,7 +121,12 @@ class Records:
         made = await self._database.run(work)
         if made is None:
             raise StaleAttempt(f"Attempt {attempt} of step {step.step.index} is over: a newer one is running.")
-        return _outcome(made)
+        return _outcome(
+            step,
+            MadeBefore(
+                made.id, made.checkpoint_number, made.checksum, made.state_size_bytes, made.next_step, made.meta
+            ),
+        )
 
     async def fail_attempt(self, step: StepInput, attempt: int, failure_type: str, message: str) -> int:
         """Notes that an attempt failed. Returns how often the step has failed, this one included."""
@@ -228,20 +197,14 @@ class Records:
         await self._database.run(work, patience=600)
 
 
-def _outcome(checkpoint: Checkpoint) -> StepOutcome:
-    next_step = None if checkpoint.next_step is None else Step(checkpoint.step_index + 1, checkpoint.next_step)
+def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:
     return StepOutcome(
-        checkpoint=CheckpointRef(
-            id=str(checkpoint.id),
-            number=checkpoint.checkpoint_number,
-            blob=checkpoint.checksum,
-            size=checkpoint.state_size_bytes,
-        ),
-        done=next_step is None,
-        next_step=next_step,
-        model_calls=checkpoint.meta.get("model_calls", 0),
-        tool_calls=checkpoint.meta.get("tool_calls", 0),
-        tokens=checkpoint.meta.get("tokens", 0),
+        checkpoint=CheckpointRef(id=str(made.id), number=made.number, blob=made.blob, size=made.size),
+        done=made.next_step is None,
+        next_step=None if made.next_step is None else Step(step.step.index + 1, made.next_step),
+        model_calls=made.usage.get("model_calls", 0),
+        tool_calls=made.usage.get("tool_calls", 0),
+        tokens=made.usage.get("tokens", 0),
     )
 
 

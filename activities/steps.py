@@ -36,7 +36,7 @@ from activities.gateway.gateway import Gateway
 from activities.gateway.identity import calling_as
 from activities.gateway.session import StepSession
 from activities.loops import LoopThread
-from activities.records import Records, StepDone
+from activities.records import Begun, Records, StepDone
 from activities.stores.base import ObjectStoreUnavailable
 from activities.stores.values import Stored, ValueStore
 from models.database import is_database_away
@@ -67,13 +67,14 @@ class StepActivities:
         """One step. Fails with the failure's type; retryable until the step failed `limits.max_failures` times."""
         log.info("step started", execution_id=step.execution_id, step=step.step.name, index=step.step.index)
         async with _heartbeat(step.limits.heartbeat_timeout / 3):
-            attempt, made = await self._begin(step)
-            if made is not None:
-                return made
+            begun = await self._begin(step)
+            if begun.outcome is not None:
+                return begun.outcome
+            attempt = begun.attempt
             limit = asyncio.timeout(step.limits.step_timeout)
             try:
                 async with limit:
-                    done = await self._do(step, attempt)
+                    done = await self._do(step, begun)
                 return await self._records.complete_step(step, attempt, done)
             except Exception as error:
                 failure = _classify(error)
@@ -87,15 +88,15 @@ class StepActivities:
         meaning = advice(end.failure_type)
         await self._records.finish(end, meaning.suggestion, meaning.severity)
 
-    async def _begin(self, step: StepInput) -> tuple[int, StepOutcome | None]:
+    async def _begin(self, step: StepInput) -> Begun:
         if step.prepared and activity.info().attempt == 1:
-            return 1, None
+            return Begun(attempt=1, inputs=Stored())
         return await self._records.begin_step(step)
 
-    async def _do(self, step: StepInput, attempt: int) -> StepDone:
+    async def _do(self, step: StepInput, begun: Begun) -> StepDone:
         definition = await self._records.definition(step)
         adapter = await self._frameworks.adapter(step.framework)
-        state = await self._state(step, adapter, definition)
+        state = await self._state(step, begun, adapter, definition)
         decided = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -103,11 +104,11 @@ class StepActivities:
             loop.call_soon_threadsafe(decided.set)
 
         key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
-        with self._gateway.session(UUID(step.tenant_id), key, attempt, wake) as session:
+        with self._gateway.session(UUID(step.tenant_id), key, begun.attempt, wake) as session:
             context = StepContext(
                 execution_id=step.execution_id,
                 step_index=step.step.index,
-                attempt=attempt,
+                attempt=begun.attempt,
                 model=self._gateway.endpoint(session),
                 tools=self._gateway.tools(session),
             )
@@ -116,12 +117,11 @@ class StepActivities:
             result = await _unless_decided(work, decided, session)
             return await self._keep(step, session, result)
 
-    async def _state(self, step: StepInput, adapter: Adapter, definition: JsonObject) -> JsonObject:
+    async def _state(self, step: StepInput, begun: Begun, adapter: Adapter, definition: JsonObject) -> JsonObject:
         if step.checkpoint.blob:
             state: JsonObject = await self._values.get(step.tenant_id, step.checkpoint.blob)
             return state
-        inputs = await self._records.inputs(step)
-        value = await self._values.read(step.tenant_id, Stored(inputs.value, inputs.blob))
+        value = await self._values.read(step.tenant_id, begun.inputs)
         return adapter.start(definition, value or {})
 
     async def _keep(self, step: StepInput, session: StepSession, result: StepResult) -> StepDone:

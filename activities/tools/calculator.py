@@ -12,7 +12,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
-import simpleeval  # type: ignore[import-untyped]
+import simpleeval
 from pydantic import Field
 
 from activities.adapters.base import ToolFailed
