@@ -66,7 +66,7 @@ class HttpTool:
         if method != "GET":
             request.headers.setdefault("Idempotency-Key", idempotency_key)
         try:
-            async with asyncio.timeout(timeout), self._client() as client:
+            async with asyncio.timeout(timeout), self._client(timeout) as client:
                 return await self._follow(client, request)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise ToolFailed(f"{request.url.host} did not answer within {timeout:g} seconds.") from error
@@ -75,9 +75,9 @@ class HttpTool:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ToolFailed(f"The request to {request.url.host} failed: {error or type(error).__name__}") from error
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self, timeout: float) -> httpx.AsyncClient:
         # Without the environment: a proxy would open connections where nobody judges them.
-        client = httpx.AsyncClient(trust_env=False, verify=_ssl_context(), timeout=None)
+        client = httpx.AsyncClient(trust_env=False, verify=_ssl_context(), timeout=timeout)
         return httpx_ssrf_protection(
             client,
             check_globally_reachable=False,

@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -276,7 +277,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     rules = json.loads(options.script.read_text()) if options.script else ()
     server = ModelServer(rules, port=options.port, hold_call=options.hold_call)
-    print(json.dumps({"base_url": server.base_url, "pid": os.getpid()}), flush=True)
+    sys.stdout.write(json.dumps({"base_url": server.base_url, "pid": os.getpid()}) + "\n")
+    sys.stdout.flush()
     server.run()
 
 

@@ -52,7 +52,8 @@ def ask(server: ModelServer, text: str = "hello", **options: Any) -> ChatComplet
 
 def only_tool_call(completion: ChatCompletion) -> Any:
     calls = completion.choices[0].message.tool_calls
-    assert calls is not None and len(calls) == 1
+    assert calls is not None
+    assert len(calls) == 1
     return calls[0]
 
 
@@ -67,11 +68,11 @@ def test_answers_are_functions_of_the_request(server: ModelServer) -> None:
     assert first == again
     assert first.id != other.id
     text = first.choices[0].message.content
-    assert text is not None and text.startswith("Answer ") and text != other.choices[0].message.content
-    assert (
-        first.usage is not None
-        and first.usage.total_tokens == first.usage.prompt_tokens + first.usage.completion_tokens
-    )
+    assert text is not None
+    assert text.startswith("Answer ")
+    assert text != other.choices[0].message.content
+    assert first.usage is not None
+    assert first.usage.total_tokens == first.usage.prompt_tokens + first.usage.completion_tokens
 
 
 def test_log_holds_bodies_headers_and_order(server: ModelServer) -> None:
@@ -79,7 +80,8 @@ def test_log_holds_bodies_headers_and_order(server: ModelServer) -> None:
     ask(server, "two", temperature=0.5)
     first, second = server.wait_for_calls(2)
     assert [first.number, second.number] == [1, 2]
-    assert second.body["messages"][-1]["content"] == "two" and second.body["temperature"] == 0.5
+    assert second.body["messages"][-1]["content"] == "two"
+    assert second.body["temperature"] == 0.5
     assert first.headers["authorization"] == "Bearer key"
     assert (first.state, first.status) == ("finished", 200)
     logged = httpx.get(f"{server.control_url}/__log").json()["calls"]
@@ -130,7 +132,8 @@ def test_tool_loop(server: ModelServer) -> None:
         ]
     )
     first = ask(server, tools=[WEATHER]).choices[0]
-    assert first.finish_reason == "tool_calls" and first.message.tool_calls is not None
+    assert first.finish_reason == "tool_calls"
+    assert first.message.tool_calls is not None
     call: Any = first.message.tool_calls[0]
     assert (call.function.name, json.loads(call.function.arguments)) == ("weather", {"city": "Oslo"})
     messages: Any = [
@@ -275,10 +278,9 @@ def test_dropped_connection(server: ModelServer) -> None:
 def test_truncated_stream(server: ModelServer) -> None:
     server.set_script([{"reply": {"content": "one two three four", "truncate_after": 3}}])
     chunks: Any = ask(server, stream=True)
-    seen = []
+    seen: list[str] = []
     with pytest.raises(httpx.RemoteProtocolError):
-        for chunk in chunks:
-            seen.append(chunk.choices[0].delta.content)
+        seen.extend(chunk.choices[0].delta.content for chunk in chunks)
     assert seen == ["", "one ", "two "]
     assert server.calls[0].state == "dropped"
 

@@ -100,8 +100,10 @@ CLOSED = HttpTool([])
 
 async def test_json_answer(port: int, seen: Seen) -> None:
     answer = await LOOPBACK.http_request(f"http://127.0.0.1:{port}/a?b=1", "key-1", headers={"X-Mine": "1"})
-    assert answer["status"] == 200 and json.loads(answer["body"]) == {"ok": True}
-    assert answer["headers"]["content-type"] == "application/json" and "set-cookie" not in answer["headers"]
+    assert answer["status"] == 200
+    assert json.loads(answer["body"]) == {"ok": True}
+    assert answer["headers"]["content-type"] == "application/json"
+    assert "set-cookie" not in answer["headers"]
     method, path, headers, _ = seen.requests[0]
     assert (method, path, headers["x-mine"]) == ("GET", "/a?b=1", "1")
     assert "idempotency-key" not in headers
@@ -131,7 +133,8 @@ async def test_sizes_and_encodings(port: int) -> None:
     base = f"http://127.0.0.1:{port}"
     for path in ("/large", "/bomb"):
         answer = await LOOPBACK.http_request(base + path, "k")
-        assert len(answer["body"]) == MAX_BODY_BYTES and answer["truncated"] is True
+        assert len(answer["body"]) == MAX_BODY_BYTES
+        assert answer["truncated"] is True
     assert (await LOOPBACK.http_request(base + "/latin", "k"))["body"] == "naïve"
     with pytest.raises(ToolFailed, match="encoding 'br'"):
         await LOOPBACK.http_request(base + "/odd-encoding", "k")
@@ -168,7 +171,7 @@ async def test_every_spelling_of_loopback_is_refused_unconnected(port: int, seen
     "url", ["http://169.254.169.254/latest/meta-data/", "http://10.0.0.1/", "http://[fd00:ec2::254]/"]
 )
 async def test_private_addresses_are_refused_with_the_way_out(url: str) -> None:
-    with pytest.raises(ToolFailed, match="not a public address.*OMIUM_HTTP_ALLOW_PRIVATE"):
+    with pytest.raises(ToolFailed, match=r"not a public address.*OMIUM_HTTP_ALLOW_PRIVATE"):
         await CLOSED.http_request(url, "k")
 
 
@@ -235,7 +238,8 @@ async def test_a_redirect_takes_no_secret_to_another_origin(port: int, seen: See
     await tool.http_request(f"http://127.0.0.1:{port}/redirect?to=http://localhost:{port}/", "k", headers=given)
     _, (_, _, same, _), _, (_, _, other, _) = seen.requests
     assert (same["x-api-key"], same["authorization"], same["accept"]) == ("x", "Bearer x", "text/plain")
-    assert other["accept"] == "text/plain" and not {"x-api-key", "authorization"} & set(other)
+    assert other["accept"] == "text/plain"
+    assert not {"x-api-key", "authorization"} & set(other)
 
 
 async def test_a_name_that_changes_its_mind_is_refused(port: int, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,8 @@ def test_the_shipped_tools_are_those_the_api_knows() -> None:
     assert shipped.names == BUILTIN_TOOLS
     for spec in shipped.specs(sorted(BUILTIN_TOOLS)):
         jsonschema.Draft202012Validator.check_schema(spec.parameters)
-        assert spec.parameters["type"] == "object" and spec.description
+        assert spec.parameters["type"] == "object"
+        assert spec.description
         assert "idempotency_key" not in spec.parameters["properties"]
 
 
@@ -266,7 +267,7 @@ async def test_a_result_that_is_not_json_is_refused(result: Any) -> None:
     def give() -> Any:
         return result
 
-    with pytest.raises(ToolFailed, match="'give' returned a .* that is not JSON data"):
+    with pytest.raises(ToolFailed, match=r"'give' returned a .* that is not JSON data"):
         await registry(give).run("give", {}, "k")
 
 
@@ -281,7 +282,7 @@ async def test_a_result_is_what_json_makes_of_it() -> None:
 async def test_unknown_tool() -> None:
     tools = ToolRegistry.load([], [])
     for ask in (lambda: tools.get("nope"), lambda: tools.specs(["nope"]), lambda: tools.validate("nope", {})):
-        with pytest.raises(ToolFailed, match="no tool 'nope'. Registered are: calculator, http_request, json_query"):
+        with pytest.raises(ToolFailed, match=r"no tool 'nope'\. Registered are: calculator, http_request, json_query"):
             ask()
 
 
