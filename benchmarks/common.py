@@ -47,7 +47,8 @@ def api(stack: dict[str, Any]) -> httpx.AsyncClient:
 def chain(steps: int) -> dict[str, Any]:
     """A LangGraph definition of `steps` template nodes, one after the other."""
     nodes = [
-        {"id": f"step_{n}", "type": "template", "template": f"{{{{ topic }}}} {n}", "output": "text"} for n in range(steps)
+        {"id": f"step_{n}", "type": "template", "template": f"{{{{ topic }}}} {n}", "output": "text"}
+        for n in range(steps)
     ]
     names = ["START", *(node["id"] for node in nodes), "END"]
     edges = [{"from": before, "to": after} for before, after in zip(names, names[1:], strict=False)]
