@@ -105,7 +105,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--in-flight", type=int, default=20)
     options = parser.parse_args()
-    with stack() as described:
+    # one framework, so that no import of another runs beside the measurement
+    with stack(OMIUM_FRAMEWORKS="langgraph") as described:
         raw = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.raw_worker", described["temporal_address"]], stdout=subprocess.PIPE
         )
