@@ -188,11 +188,9 @@ class ExecutionService:
 
     async def _make(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution:
         """The rows of a new execution, for inputs that fit."""
-        workflows = WorkflowRepository(session, caller.tenant_id)
-        workflow = await workflows.get(wish.workflow_id)
+        workflow, version = await WorkflowRepository(session, caller.tenant_id).current(wish.workflow_id)
         if not workflow.is_active:
             raise WorkflowNotActive(f"Workflow {workflow.id} is not active.", workflow_id=str(workflow.id))
-        version = await workflows.version(workflow.id, workflow.version)
         half = definition_for(version.framework)
         problems = fit_problems(wish.inputs, version.input_schema, "inputs") if version.input_schema else []
         problems = problems or [

@@ -18,9 +18,7 @@ from omium_core.errors import ExecutionNotFound
 
 class ExecutionRepository(Repository):
     async def add(self, execution: Execution, agents: Sequence[Agent]) -> None:
-        self.session.add(execution)
-        await self.session.flush()
-        self.session.add_all(agents)
+        self.session.add_all([execution, *agents])
         await self.session.flush()
 
     async def get(self, execution_id: UUID, *, lock: bool = False) -> Execution:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
@@ -43,6 +43,28 @@ class WorkflowRepository(Repository):
                 f"Workflow {workflow_id} has no version {number}.", workflow_id=str(workflow_id), version=number
             )
         return version
+
+    async def current(self, workflow_id: UUID) -> tuple[Workflow, WorkflowVersion]:
+        """A workflow with the version that runs now; one round trip, because every start of a run pays for it."""
+        query = (
+            select(Workflow, WorkflowVersion)
+            .join(
+                WorkflowVersion,
+                and_(
+                    col(WorkflowVersion.workflow_id) == col(Workflow.id),
+                    col(WorkflowVersion.version) == col(Workflow.version),
+                ),
+            )
+            .where(
+                col(Workflow.tenant_id) == self.tenant_id,
+                col(Workflow.id) == workflow_id,
+                col(Workflow.deleted_at).is_(None),
+            )
+        )
+        row = (await self.session.execute(query)).one_or_none()
+        if row is None:
+            raise WorkflowNotFound(f"Workflow {workflow_id} does not exist.", workflow_id=str(workflow_id))
+        return row[0], row[1]
 
     async def version_by_id(self, version_id: UUID) -> WorkflowVersion:
         query = select(WorkflowVersion).where(
