@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import structlog
+import uvloop
 from prometheus_client import start_http_server
 from temporalio.client import Client
 
@@ -126,7 +127,7 @@ def main() -> None:
         await serve(settings, stop)
 
     try:
-        asyncio.run(run())
+        uvloop.run(run())
     except ConfigurationError as error:
         sys.exit(f"omium worker: {error.message}")
 
