@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import asyncpg
 from sqlalchemy import Row, TextClause
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
@@ -19,7 +20,8 @@ T = TypeVar("T")
 
 def is_database_away(error: BaseException) -> bool:
     """Whether an error says that the database cannot be reached now, rather than that it refused a statement."""
-    if isinstance(error, (ConnectionError, TimeoutError, OSError)):
+    # while nobody can connect, the pool is full of those who try
+    if isinstance(error, (ConnectionError, TimeoutError, OSError, PoolTimeout)):
         return True
     if isinstance(error, DBAPIError):
         if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
@@ -30,6 +32,7 @@ def is_database_away(error: BaseException) -> bool:
         (
             asyncpg.PostgresConnectionError,
             asyncpg.CannotConnectNowError,
+            asyncpg.TooManyConnectionsError,
             asyncpg.AdminShutdownError,
             asyncpg.CrashShutdownError,
             asyncpg.InterfaceError,

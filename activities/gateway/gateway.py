@@ -28,6 +28,9 @@ from models.database import Database
 from models.repositories.journal import StepKey
 from omium_core.settings import Settings
 
+#: Seconds: for clients to get their answers when the worker stops, and for paid answers to reach the journal after that.
+CLIENT_PATIENCE = 3
+DRAIN_PATIENCE = 15.0
 #: The model's name where neither the definition nor the settings give one.
 UNNAMED_MODEL = "default"
 
@@ -52,8 +55,9 @@ class Gateway:
         self._ready.result(timeout=30)
 
     def stop(self) -> None:
+        """Takes no more calls, and ends when those under way are journaled, or after about 20 seconds."""
         self._server.should_exit = True
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=CLIENT_PATIENCE + DRAIN_PATIENCE + 5)
 
     def find(self, token: str) -> StepSession | None:
         return self._sessions.get(token)
@@ -69,6 +73,7 @@ class Gateway:
             yield session
         finally:
             del self._sessions[session.token]
+            session.close()
 
     def endpoint(self, session: StepSession) -> ModelEndpoint:
         return ModelEndpoint(
@@ -81,18 +86,33 @@ class Gateway:
         return JournaledTools(session, self._registry, self._journal, self._ready.result())
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:
+            if self._ready.done():
+                raise
+            self._ready.set_exception(error)
 
     async def _serve(self) -> None:
         database = Database(self._settings.database_url.get_secret_value(), pool_size=self._settings.database_pool_size)
         provider = ModelProvider(self._settings)
         self._journal = Journal(database)
         app = create_app(self, self._journal, provider)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=5)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            # a client gives up idle connections before this server does: a call that meets a closing one would fail
+            timeout_keep_alive=3600,
+            timeout_graceful_shutdown=CLIENT_PATIENCE,
+        )
         self._server = uvicorn.Server(config)
         asyncio.get_running_loop().call_soon(self._ready.set_result, asyncio.get_running_loop())
         try:
             await self._server.serve(sockets=[self._socket])
+            await self._journal.drain(DRAIN_PATIENCE)
         finally:
             await provider.close()
             await database.close()

@@ -1,7 +1,7 @@
 """Which step is calling? The answer travels with the context, so that code which makes its own clients need not say it.
 
 The process's OpenAI variables point at the gateway. Requests that go there through httpx (which the OpenAI clients of all
-frameworks use) get the token of the current step as a header. A context is carried into new threads and into executors;
+frameworks use) get the token of the current step as a header. The token is carried into new threads and into executors;
 asyncio carries it into tasks by itself. What reaches the gateway without a token is refused there.
 """
 
@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -52,7 +52,7 @@ def install(host: str, port: int) -> None:
         if host not in present.split(","):
             os.environ[name] = f"{present},{host}" if present else host
     if not _installed_for:
-        _carry_context_into_threads()
+        _carry_step_into_threads()
         _sign_requests()
     _installed_for.add((host, port))
 
@@ -80,21 +80,29 @@ def _sign_requests() -> None:
     httpx.AsyncClient.send = send_async  # type: ignore[method-assign]
 
 
-def _carry_context_into_threads() -> None:
+def _carry_step_into_threads() -> None:
     start = threading.Thread.start
     submit: Callable[..., Any] = ThreadPoolExecutor.submit
 
     @functools.wraps(start)
-    def start_with_context(self: threading.Thread) -> None:
-        if _current_step.get() is not None:
-            self.run = functools.partial(copy_context().run, self.run)  # type: ignore[method-assign]
+    def start_as_caller(self: threading.Thread) -> None:
+        token = _current_step.get()
+        if token is not None:
+            self.run = functools.partial(_call_as, token, self.run)  # type: ignore[method-assign]
         start(self)
 
     @functools.wraps(submit)
-    def submit_with_context(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        if _current_step.get() is not None:
-            return submit(self, copy_context().run, fn, *args, **kwargs)
-        return submit(self, fn, *args, **kwargs)
+    def submit_as_caller(self: ThreadPoolExecutor, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        # without a step too: the pool's thread may have been started by another step
+        return submit(self, _call_as, _current_step.get(), fn, *args, **kwargs)
 
-    threading.Thread.start = start_with_context  # type: ignore[method-assign]
-    ThreadPoolExecutor.submit = submit_with_context  # type: ignore[method-assign, assignment]
+    threading.Thread.start = start_as_caller  # type: ignore[method-assign]
+    ThreadPoolExecutor.submit = submit_as_caller  # type: ignore[method-assign, assignment]
+
+
+def _call_as(token: str | None, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    reset = _current_step.set(token)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        _current_step.reset(reset)

@@ -8,16 +8,17 @@ attributed cannot be journaled or paid for. `x-should-retry: false` tells the Op
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
 from typing import Any, Protocol
 
 import structlog
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from activities.adapters.base import StaleAttempt, StepError
+from activities.gateway.delivery import Chunks, Delivery
 from activities.gateway.identity import HEADER
 from activities.gateway.journal import Answer, Call, Journal
 from activities.gateway.session import StepSession
@@ -27,10 +28,18 @@ log = structlog.get_logger(__name__)
 
 ENDPOINTS = frozenset({"chat/completions", "completions", "responses", "embeddings"})
 NO_RETRY = {"x-should-retry": "false"}
+#: Room for a request full of pictures, in bytes.
+LONGEST_REQUEST = 64 * 1024 * 1024
 
 
 class Sessions(Protocol):
     def find(self, token: str) -> StepSession | None: ...
+
+
+class UnreadableRequest(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def create_app(sessions: Sessions, journal: Journal, provider: ModelProvider) -> Starlette:
@@ -46,28 +55,57 @@ def create_app(sessions: Sessions, journal: Journal, provider: ModelProvider) ->
                 404, f"The gateway serves {', '.join(sorted(ENDPOINTS))}; not {endpoint}.", "unknown_endpoint"
             )
         try:
-            body = await request.json()
-        except ValueError:
-            return _error(400, "The body is no JSON.", "invalid_json")
-        if not isinstance(body, dict):
-            return _error(400, "The body must be a JSON object.", "invalid_json")
-        return await _answer(session, endpoint, body, journal, provider)
+            body = await _read_object(request)
+        except UnreadableRequest as error:
+            return _error(error.status, str(error), "unreadable_request")
+        return _answer(session, endpoint, body, journal, provider)
 
     async def models(request: Request) -> Response:
         if _caller(request, sessions) is None:
             return _refuse_stranger(request)
         try:
-            answer = await provider.models()
-        except (StepError, Refusal):
-            return _error(503, "The model endpoint does not list its models now.", "model_unavailable")
-        return Response(answer.content, media_type="application/json")
+            return Response(await provider.models(request.path_params.get("model", "")), media_type="application/json")
+        except Refusal as refusal:
+            return _refused(refusal)
+        except StepError as error:
+            return _failed(error)
 
     routes = [
         Route(prefix + path, handler, methods=[method])
-        for prefix in ("/s/{token}/v1/", "/v1/")
-        for path, handler, method in (("models", models, "GET"), ("{endpoint:path}", post, "POST"))
+        # some clients add /v1 to a base URL that has it, some to none
+        for prefix in ("/s/{token}/v1/", "/s/{token}/", "/v1/", "/")
+        for path, handler, method in (
+            ("models", models, "GET"),
+            ("models/{model:path}", models, "GET"),
+            ("{endpoint:path}", post, "POST"),
+        )
     ]
-    return Starlette(routes=routes)
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _read_object(request: Request) -> dict[str, Any]:
+    parts: list[bytes] = []
+    length = 0
+    try:
+        async for part in request.stream():
+            length += len(part)
+            if length > LONGEST_REQUEST:
+                raise UnreadableRequest(413, f"The body is longer than {LONGEST_REQUEST} bytes.")
+            parts.append(part)
+        body = json.loads(b"".join(parts), parse_constant=_no_constant)
+    except ClientDisconnect:
+        raise UnreadableRequest(400, "The client went away.") from None
+    except (ValueError, RecursionError):
+        raise UnreadableRequest(400, "The body is no JSON.") from None
+    if not isinstance(body, dict):
+        raise UnreadableRequest(400, "The body must be a JSON object.")
+    return body
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _caller(request: Request, sessions: Sessions) -> StepSession | None:
@@ -75,7 +113,7 @@ def _caller(request: Request, sessions: Sessions) -> StepSession | None:
 
 
 def _refuse_stranger(request: Request) -> Response:
-    log.warning("call refused: it belongs to no running step", path=request.url.path.rpartition("/v1/")[2])
+    log.warning("call refused: it belongs to no running step", endpoint=request.path_params.get("endpoint", "models"))
     return _error(
         403,
         "This call belongs to no running step, so it was not sent. Model calls must be made while a step runs, "
@@ -84,57 +122,55 @@ def _refuse_stranger(request: Request) -> Response:
     )
 
 
-async def _answer(
+def _answer(
     session: StepSession, endpoint: str, body: dict[str, Any], journal: Journal, provider: ModelProvider
 ) -> Response:
     if session.outcome is not None:
         return _failed(session.outcome)
-    chunks: asyncio.Queue[bytes] = asyncio.Queue()
     call = Call(kind="model", endpoint=endpoint, name=str(body.get("model", "")), request=body)
-    on_chunk = chunks.put_nowait if body.get("stream") else None
-    work = asyncio.create_task(_journaled(session, call, journal, provider, on_chunk))
-    if on_chunk is not None:
-        first = asyncio.create_task(chunks.get())
-        await asyncio.wait((work, first), return_when=asyncio.FIRST_COMPLETED)
-        if first.done():
-            return StreamingResponse(_stream(first.result(), chunks, work), media_type="text/event-stream")
-        first.cancel()
-    try:
-        answer = await work
-    except Refusal as refusal:
-        return Response(refusal.body, refusal.status, media_type=refusal.content_type, headers=NO_RETRY)
-    except StepError as error:
-        return _failed(error)
-    return Response(answer.body, media_type=answer.content_type)
+    occurrence = session.take_occurrence(call.hash)
+    chunks = Chunks()
+    work = asyncio.create_task(_journaled(session, call, occurrence, journal, provider, chunks))
+    work.add_done_callback(lambda _done: chunks.end())
+    return Delivery(
+        work,
+        chunks,
+        on_gone=lambda: session.give_back_occurrence(call.hash, occurrence),
+        on_failure=_response_for,
+    )
 
 
 async def _journaled(
-    session: StepSession, call: Call, journal: Journal, provider: ModelProvider, on_chunk: Any
+    session: StepSession, call: Call, occurrence: int, journal: Journal, provider: ModelProvider, chunks: Chunks
 ) -> Answer:
+    """The answer; what goes wrong is noted in the session, whether or not the client still listens."""
     try:
-        return await journal.answer(session, call, lambda: provider.ask(call.endpoint, call.request, on_chunk))
+        return await journal.answer(
+            session, call, occurrence, lambda: provider.ask(call.endpoint, call.request, chunks.add)
+        )
     except Refusal as refusal:
         session.rejection = provider.rejection(refusal)
         raise
     except StepError as error:
         session.decide(error)
         raise
+    except Exception as error:
+        log.error("the gateway itself failed", exc_info=error)
+        failure = StepError(f"{type(error).__name__} in the gateway; the worker's log has the details.")
+        session.decide(failure)
+        raise failure from error
 
 
-async def _stream(first: bytes, chunks: asyncio.Queue[bytes], work: asyncio.Task[Answer]) -> AsyncIterator[bytes]:
-    """Events as they come. The end is held back until the answer is in the journal."""
-    yield first
-    while not work.done() or not chunks.empty():
-        take = asyncio.create_task(chunks.get())
-        await asyncio.wait((work, take), return_when=asyncio.FIRST_COMPLETED)
-        if take.done():
-            yield take.result()
-        else:
-            take.cancel()
-    # an error here breaks the connection off: the client must not take half an answer for a whole one
-    answer = await work
-    if b"data: [DONE]" in answer.body[-64:]:
-        yield b"data: [DONE]\n\n"
+def _response_for(error: BaseException) -> Response:
+    if isinstance(error, Refusal):
+        return _refused(error)
+    if isinstance(error, StepError):
+        return _failed(error)
+    return _error(503, "The worker is stopping.", "stopping")
+
+
+def _refused(refusal: Refusal) -> Response:
+    return Response(refusal.body, refusal.status, media_type=refusal.content_type, headers=NO_RETRY)
 
 
 def _failed(error: StepError) -> Response:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import secrets
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from activities.adapters.base import ModelRejected, StepError
+from activities.adapters.base import ModelRejected, StaleAttempt, StepError
 from models.repositories.journal import StepKey
 
 
@@ -17,17 +18,16 @@ class StepSession:
     """Holds what the gateway must remember while an attempt runs; it is gone with the attempt.
 
     `attempt` is the fence that the step's row must still show. `token` is the unguessable part of the base URL.
+    Occurrences are taken and given back on the gateway's loop alone.
     """
 
     tenant_id: UUID
     step: StepKey
     attempt: int
     token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    #: Called once, from the gateway's thread, when `outcome` is decided.
+    #: Called once, from the gateway's thread, when `outcome` is decided while the attempt runs.
     on_decided: Callable[[], None] = lambda: None
 
-    #: How often each request was made in this attempt: the n-th equal request gets the n-th answer.
-    seen: Counter[str] = field(default_factory=Counter)
     #: What decides the step, whatever the framework makes of it: the model is away, or the attempt is stale.
     outcome: StepError | None = None
     #: The last refusal by the model (400, 401 ...). The framework may cope with it; if the step fails, this is why.
@@ -36,11 +36,38 @@ class StepSession:
     tool_calls: int = 0
     tokens: int = 0
 
-    def next_occurrence(self, request_hash: str) -> int:
-        self.seen[request_hash] += 1
-        return self.seen[request_hash] - 1
+    _seen: Counter[str] = field(default_factory=Counter)
+    _given_back: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _counted: set[tuple[str, int]] = field(default_factory=set)
+
+    def take_occurrence(self, request_hash: str) -> int:
+        """Which one of the equal requests this is, from 0: the n-th equal request gets the n-th answer."""
+        if self._given_back[request_hash]:
+            return heapq.heappop(self._given_back[request_hash])
+        self._seen[request_hash] += 1
+        return self._seen[request_hash] - 1
+
+    def give_back_occurrence(self, request_hash: str, occurrence: int) -> None:
+        """The caller went away unanswered: when it asks again, that is the same call, and is paid for once."""
+        heapq.heappush(self._given_back[request_hash], occurrence)
+
+    def count(self, kind: str, request_hash: str, occurrence: int, tokens: int) -> None:
+        """Adds an answered call to the totals, once however often it is asked for."""
+        if (request_hash, occurrence) in self._counted:
+            return
+        self._counted.add((request_hash, occurrence))
+        self.tokens += tokens
+        if kind == "model":
+            self.model_calls += 1
+        else:
+            self.tool_calls += 1
 
     def decide(self, outcome: StepError) -> None:
         if self.outcome is None:
             self.outcome = outcome
             self.on_decided()
+
+    def close(self) -> None:
+        """The attempt is over: what still wants to be sent for it is refused, and nobody waits for its outcome."""
+        self.on_decided = lambda: None
+        self.decide(StaleAttempt(f"Attempt {self.attempt} of the step is over."))

@@ -38,7 +38,8 @@ class JournaledTools:
         if self._session.outcome is not None:
             raise self._session.outcome
         call = Call(kind="tool", endpoint="tools", name=name, request={"tool": name, "arguments": arguments})
-        key = self._idempotency_key(call)
+        occurrence = self._session.take_occurrence(call.hash)
+        key = self._idempotency_key(call, occurrence)
 
         async def make() -> Answer:
             try:
@@ -50,7 +51,10 @@ class JournaledTools:
             return Answer(json.dumps(document).encode(), "application/json", name)
 
         try:
-            answer = json.loads((await self._journal.answer(self._session, call, make)).body)
+            answer = json.loads((await self._journal.answer(self._session, call, occurrence, make)).body)
+        except asyncio.CancelledError:
+            self._session.give_back_occurrence(call.hash, occurrence)
+            raise
         except StepError as error:
             self._session.decide(error)
             raise
@@ -62,9 +66,8 @@ class JournaledTools:
             raise ToolFailed("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
         return await self._registry.run(name, arguments, key)
 
-    def _idempotency_key(self, call: Call) -> str:
+    def _idempotency_key(self, call: Call, occurrence: int) -> str:
         """The same for every attempt of the same call, so that a tool can tell a repetition from a new wish."""
         step = self._session.step
-        occurrence = self._session.seen[call.hash]
         parts = f"{step.execution_id}/{step.lineage}/{step.step_index}/{call.hash}/{occurrence}"
         return hashlib.sha256(parts.encode()).hexdigest()[:32]

@@ -2,29 +2,40 @@
 
 Adds the provider's key, reads the usage out of the answer, prices it, and sorts what goes wrong into two kinds: the
 endpoint is away (429, 5xx, no connection: worth another try later) or it refuses the request (400, 401 ...: it is not).
+Nothing of the caller's headers goes upstream: its key, organization and project are not the provider's business.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from activities.adapters.base import ModelRejected, ModelUnavailable
+from activities.gateway import usage
 from activities.gateway.journal import Answer
+from activities.gateway.streams import StreamedAnswer, event_data, events
 from omium_core.settings import Settings
 
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
-#: One US dollar per million tokens is this many millionths of a credit per token (a credit is a cent).
-MICROCREDITS_PER_DOLLAR_PER_MILLION = 100
+JSON_TYPE = "application/json"
 SSE = "text/event-stream"
+#: Far above any real answer; a provider that never stops must not fill the worker's memory.
+LONGEST_ANSWER = 64 * 1024 * 1024
+#: The longest pause that an endpoint may ask for, in seconds.
+LONGEST_PAUSE = 3600.0
+_STREAMS_WITH_USAGE = frozenset({"chat/completions", "completions"})
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
-@dataclass
+@dataclass(eq=False)
 class Refusal(Exception):
     """An error answer that the framework should see as the provider gave it."""
 
@@ -38,113 +49,137 @@ class ModelProvider:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.base_url = (settings.llm_base_url or "").rstrip("/")
+        self.base_url = _base_url(settings.llm_base_url or "")
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
         self._client = httpx.AsyncClient(
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(settings.llm_timeout, connect=min(10.0, settings.llm_timeout)),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=50),
+            # an idle connection is given up before a server does so (5 s is usual): a request that meets a connection
+            # while it is being closed fails
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=3.0),
+            # a proxy of the environment is for hosts out there
+            mounts={f"all://{host}": None for host in _LOOPBACK},
         )
 
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def models(self) -> httpx.Response:
-        return await self._send(httpx.Request("GET", f"{self.base_url}/models", headers=self._client.headers))
+    async def models(self, model: str = "") -> bytes:
+        """The endpoint's list of models, or what it tells about one."""
+        async with self._exchange("GET", f"models/{model}" if model else "models") as response:
+            return await self._read(response)
 
-    async def ask(self, endpoint: str, request: dict[str, Any], on_chunk: Callable[[bytes], None] | None) -> Answer:
-        """One call. With `on_chunk` the answer is a stream, given out event by event except for its end.
+    async def ask(self, endpoint: str, request: dict[str, Any], on_chunk: Callable[[bytes], None]) -> Answer:
+        """One call. Of a streamed answer `on_chunk` gets every event but those of its end.
 
         Raises `ModelUnavailable` (naming the endpoint) or `Refusal`.
         """
         body = dict(request)
-        if self._settings.llm_force_model and self._settings.llm_model:
+        if self._settings.llm_model and (self._settings.llm_force_model or not body.get("model")):
             body["model"] = self._settings.llm_model
+        if body.get("stream"):
+            content, content_type = await self._stream(endpoint, body, on_chunk), SSE
+            answer, model, used = content.body, content.model, content.usage
+        else:
+            answer, content_type = await self._whole(endpoint, body), JSON_TYPE
+            document = self._parse(answer)
+            model, used = document.get("model"), document.get("usage")
+        asked = str(body.get("model") or "unknown")
+        name = str(model or asked)
+        given, made = usage.tokens(used)
+        cost = usage.cost(self._settings.model_prices, asked, name, input_tokens=given, output_tokens=made)
+        return Answer(answer, content_type, name, given, made, cost)
+
+    async def _whole(self, endpoint: str, body: dict[str, Any]) -> bytes:
+        async with self._exchange("POST", endpoint, body) as response:
+            return await self._read(response)
+
+    async def _stream(self, endpoint: str, body: dict[str, Any], on_chunk: Callable[[bytes], None]) -> StreamedAnswer:
         hide_usage = False
-        if body.get("stream") and endpoint == "chat/completions":
+        if endpoint in _STREAMS_WITH_USAGE:
             # without it a stream does not tell what it cost
-            asked = body.get("stream_options") or {}
+            asked = body.get("stream_options")
+            asked = asked if isinstance(asked, dict) else {}
             hide_usage = not asked.get("include_usage")
             body["stream_options"] = {**asked, "include_usage": True}
-        http = self._client.build_request("POST", f"{self.base_url}/{endpoint}", json=body)
-        if body.get("stream"):
-            content, model, usage = await self._stream(http, on_chunk or (lambda _chunk: None), hide_usage)
-            content_type = SSE
-        else:
-            response = await self._send(http)
-            content, content_type = response.content, "application/json"
-            try:
-                document = response.json()
-            except ValueError:
-                raise ModelUnavailable(
-                    f"The model endpoint {self.base_url} answered with something that is no JSON."
-                ) from None
-            model, usage = document.get("model"), document.get("usage")
-        name = str(model or body.get("model") or "unknown")
-        tokens = _tokens(usage)
-        return Answer(content, content_type, name, *tokens, cost=self._price(str(body.get("model")), name, *tokens))
-
-    async def _send(self, request: httpx.Request, *, stream: bool = False) -> httpx.Response:
-        if not self.base_url:
-            raise Refusal(
-                400,
-                _error("No model endpoint is configured: set OMIUM_LLM_BASE_URL.", "no_model_endpoint"),
-                "application/json",
-            )
-        try:
-            response = await self._client.send(request, stream=stream)
-            if response.is_error:
-                await response.aread()
-        except httpx.HTTPError as error:
-            raise self._away(error) from None
-        if response.is_error:
-            self._raise_for(response)
-        return response
-
-    async def _stream(
-        self, request: httpx.Request, on_chunk: Callable[[bytes], None], hide_usage: bool
-    ) -> tuple[bytes, str | None, Any]:
-        response = await self._send(request, stream=True)
-        kept: list[bytes] = []
-        model: str | None = None
-        usage: Any = None
-        ended = False
-        try:
-            async for event in _events(response.aiter_lines()):
-                data = _data(event)
-                if data is None:
-                    ended = ended or b"[DONE]" in event
-                    kept.append(event)
-                    continue
-                nested = data.get("response")
-                inner = nested if isinstance(nested, dict) else data
-                model = inner.get("model") or model
-                usage = inner.get("usage") or usage
-                ended = ended or _is_end(data)
-                if hide_usage and data.get("usage") and not data.get("choices"):
-                    continue
-                kept.append(event)
-                on_chunk(event)
-        except httpx.HTTPError as error:
-            raise self._away(error) from None
-        finally:
-            await response.aclose()
-        if not ended:
+        choices = body.get("n")
+        answer = StreamedAnswer(choices=choices if isinstance(choices, int) else 1, hide_usage=hide_usage)
+        async with self._exchange("POST", endpoint, body) as response:
+            async for event in events(self._bytes(response)):
+                data = event_data(event)
+                if data is not None:
+                    self._raise_if_failed(data)
+                if answer.add(event, data):
+                    on_chunk(event)
+        if not answer.ended:
             raise ModelUnavailable(f"The model endpoint {self.base_url} broke off in the middle of its answer.")
-        return b"".join(kept), model, usage
+        return answer
 
-    def _away(self, error: httpx.HTTPError) -> ModelUnavailable:
-        reason = f"{type(error).__name__}: {error}".rstrip(": ")
-        return ModelUnavailable(f"The model endpoint {self.base_url} did not answer ({reason}).")
+    def _parse(self, answer: bytes) -> dict[str, Any]:
+        try:
+            document = json.loads(answer)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise ModelUnavailable(
+                f"The model endpoint {self.base_url} answered with something that is no JSON object."
+            )
+        self._raise_if_failed(document)
+        return document
 
-    def _raise_for(self, response: httpx.Response) -> None:
+    def _raise_if_failed(self, document: dict[str, Any]) -> None:
+        code = usage.reported_failure(document)
+        if code is not None:
+            raise ModelUnavailable(f"The model endpoint {self.base_url} reported a failure in its answer ({code}).")
+
+    @asynccontextmanager
+    async def _exchange(
+        self, method: str, endpoint: str, body: dict[str, Any] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """A request whose answer is good so far; what goes wrong inside the block is sorted too."""
+        if not self.base_url:
+            raise _own_refusal("No model endpoint is configured: set OMIUM_LLM_BASE_URL.", "no_model_endpoint")
+        # escapes keep what is no UTF-8 (half of a surrogate pair) sendable
+        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        try:
+            request = self._client.build_request(
+                method, f"{self.base_url}/{endpoint}", content=content, headers={"content-type": JSON_TYPE}
+            )
+            response = await self._client.send(request, stream=True)
+            try:
+                if not response.is_success:
+                    self._raise_for(response, await self._read(response))
+                yield response
+            finally:
+                await response.aclose()
+        except httpx.InvalidURL:
+            raise _own_refusal("OMIUM_LLM_BASE_URL is no valid address.", "no_model_endpoint") from None
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            raise ModelUnavailable(f"The model endpoint {self.base_url} did not answer ({reason}).") from None
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        return b"".join([chunk async for chunk in self._bytes(response)])
+
+    async def _bytes(self, response: httpx.Response) -> AsyncIterator[bytes]:
+        length = 0
+        async for chunk in response.aiter_bytes():
+            length += len(chunk)
+            if length > LONGEST_ANSWER:
+                raise _own_refusal(f"The model's answer is longer than {LONGEST_ANSWER} bytes.", "answer_too_long")
+            yield chunk
+
+    def _raise_for(self, response: httpx.Response, body: bytes) -> None:
         status = response.status_code
         if status in RETRYABLE_STATUSES or status >= 500:
             raise ModelUnavailable(
                 f"The model endpoint {self.base_url} answered {status}.",
                 retry_after=_seconds(response.headers.get("retry-after")),
             )
-        raise Refusal(status, response.content, response.headers.get("content-type", "application/json"))
+        if response.has_redirect_location:
+            # followed, it would take the key to an address that nobody configured
+            raise _own_refusal("The model endpoint redirects: correct OMIUM_LLM_BASE_URL.", "redirected")
+        raise Refusal(status, body, response.headers.get("content-type", JSON_TYPE))
 
     def rejection(self, refusal: Refusal) -> ModelRejected:
         """The refusal as a reason for a step to fail."""
@@ -156,60 +191,29 @@ class ModelProvider:
             f"The model endpoint {self.base_url} refused a call with {refusal.status}: {str(message)[:500]}"
         )
 
-    def _price(self, asked: str, answered: str, input_tokens: int, output_tokens: int) -> int:
-        prices = self._settings.model_prices
-        price = prices.get(asked) or prices.get(answered)
-        if price is None:
-            return 0
-        cost = (price.input * input_tokens + price.output * output_tokens) * MICROCREDITS_PER_DOLLAR_PER_MILLION
-        return int(Decimal(cost).to_integral_value(ROUND_CEILING))
+
+def _base_url(given: str) -> str:
+    """Without a closing slash; an address that is only a host means its `/v1`, as everybody's endpoint is there."""
+    url = given.strip().rstrip("/")
+    _, separator, rest = url.partition("://")
+    return f"{url}/v1" if separator and "/" not in rest else url
 
 
-def _error(message: str, code: str) -> bytes:
-    return json.dumps({"error": {"message": message, "type": "invalid_request_error", "code": code}}).encode()
-
-
-def _tokens(usage: Any) -> tuple[int, int]:
-    """Input and output tokens; the two APIs name them differently."""
-    if not isinstance(usage, dict):
-        return 0, 0
-    given = usage.get("prompt_tokens", usage.get("input_tokens")) or 0
-    made = usage.get("completion_tokens", usage.get("output_tokens")) or 0
-    return int(given), int(made)
+def _own_refusal(message: str, code: str) -> Refusal:
+    body = {"error": {"message": message, "type": "invalid_request_error", "code": code}}
+    return Refusal(400, json.dumps(body).encode(), JSON_TYPE)
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    try:
-        return max(0.0, float(retry_after)) if retry_after else None
-    except ValueError:
+    """How long an endpoint asks to wait; it may say so in seconds or as a date."""
+    if not retry_after:
         return None
-
-
-async def _events(lines: Any) -> Any:
-    """Server-sent events, each with its closing blank line."""
-    event: list[str] = []
-    async for line in lines:
-        if line:
-            event.append(line)
-        elif event:
-            yield ("\n".join(event) + "\n\n").encode()
-            event = []
-    if event:
-        yield ("\n".join(event) + "\n\n").encode()
-
-
-def _data(event: bytes) -> dict[str, Any] | None:
-    """The JSON of an event, or None for `[DONE]` and comments."""
-    lines: Iterable[bytes] = (line for line in event.splitlines() if line.startswith(b"data:"))
-    text = b"\n".join(line[5:].strip() for line in lines)
     try:
-        data = json.loads(text)
+        seconds = float(retry_after)
     except ValueError:
-        return None
-    return data if isinstance(data, dict) else None
-
-
-def _is_end(data: dict[str, Any]) -> bool:
-    if str(data.get("type", "")) in ("response.completed", "response.failed", "response.incomplete"):
-        return True
-    return any(choice.get("finish_reason") for choice in data.get("choices") or [])
+        try:
+            date = parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        seconds = (date.astimezone(UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else None
