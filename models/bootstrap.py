@@ -14,7 +14,10 @@ BOOTSTRAP_SLUG = "default"
 
 
 async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
-    """Makes sure that `api_key` is the admin key of the tenant "default". Calling it again changes nothing."""
+    """Makes sure that `api_key` is the admin key of the tenant "default". Calling it again changes nothing.
+
+    A bootstrap key that was in use before is valid again; one that was revoked stays so.
+    """
     engine = create_async_engine(database_url, poolclass=pool.NullPool)
     try:
         async with AsyncSession(engine) as session, session.begin():
@@ -32,7 +35,15 @@ async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
                 key_hash=digest,
                 scopes=["read", "write", "admin"],
             )
-            await session.execute(insert(ApiKey).values(_row(key)).on_conflict_do_nothing())
+            await session.execute(
+                insert(ApiKey)
+                .values(_row(key))
+                .on_conflict_do_update(
+                    index_elements=["key_hash"],
+                    set_={"is_active": True},
+                    where=(ApiKey.tenant_id == tenant.id) & (ApiKey.name == "bootstrap"),
+                )
+            )
             # the newest bootstrap key is the valid one: an older one may have been replaced because it leaked
             await session.execute(
                 update(ApiKey)

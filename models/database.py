@@ -51,6 +51,8 @@ class Database:
             # a pool that waits in silence hides a leak; a request should hear of it
             pool_timeout=30,
             connect_args={"timeout": 5, "command_timeout": 60},
+            # errors are logged and may reach Temporal's history: values are users' texts
+            hide_parameters=True,
         )
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -75,7 +75,7 @@ class JournalRepository(Repository):
                 col(JournalEntry.step_index),
                 func.count().filter(is_model),
                 func.count().filter(~is_model),
-                func.sum(col(JournalEntry.input_tokens) + col(JournalEntry.output_tokens)),
+                func.sum(col(JournalEntry.input_tokens)) + func.sum(col(JournalEntry.output_tokens)),
                 func.sum(col(JournalEntry.cost)),
             )
             .where(col(JournalEntry.tenant_id) == self.tenant_id, col(JournalEntry.execution_id).in_(execution_ids))

@@ -1,0 +1,139 @@
+"""Whatever a repository is asked for, it answers with rows of its own tenant only."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from models.database import Database
+from models.repositories.base import Listing, Page, Repository
+from models.repositories.checkpoints import CheckpointRepository
+from models.repositories.events import EventRepository
+from models.repositories.executions import ExecutionRepository
+from models.repositories.failures import FailureRepository
+from models.repositories.idempotency import IdempotencyRepository
+from models.repositories.journal import JournalRepository, StepKey
+from models.repositories.workflows import WorkflowRepository
+from models.tables import Execution, Failure
+from omium_core.errors import NotFound
+from tests.support.tenants import Owned, add_execution, add_tenant
+
+Call = Callable[[Owned], dict[str, Any]]
+#: How each method that reads is called to find the row of `Owned`.
+READS: dict[tuple[type[Repository], str], Call] = {
+    (CheckpointRepository, "get"): lambda row: {"checkpoint_id": row.checkpoint},
+    (CheckpointRepository, "latest"): lambda row: {"execution_id": row.execution, "lineage": 0},
+    (CheckpointRepository, "list"): lambda row: {"execution_id": row.execution, "page": Page()},
+    (EventRepository, "list"): lambda row: {"execution_id": row.execution},
+    (ExecutionRepository, "get"): lambda row: {"execution_id": row.execution},
+    (ExecutionRepository, "agents"): lambda row: {"execution_id": row.execution, "lineage": 0},
+    (ExecutionRepository, "list"): lambda row: {"page": Page(), "workflow_id": row.workflow},
+    (FailureRepository, "get"): lambda row: {"failure_id": row.failure},
+    (FailureRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
+    (IdempotencyRepository, "find"): lambda row: {"key": row.key},
+    (JournalRepository, "look_up"): lambda row: {
+        "step": StepKey(row.execution, 0, 0),
+        "request_hash": "2" * 64,
+        "occurrence": 0,
+    },
+    (JournalRepository, "usage"): lambda row: {"execution_ids": [row.execution]},
+    (WorkflowRepository, "get"): lambda row: {"workflow_id": row.workflow},
+    (WorkflowRepository, "version"): lambda row: {"workflow_id": row.workflow, "number": 1},
+    (WorkflowRepository, "version_by_id"): lambda row: {"version_id": row.version},
+    (WorkflowRepository, "current"): lambda row: {"workflow_id": row.workflow},
+    (WorkflowRepository, "list"): lambda row: {"page": Page()},
+}
+#: Methods that write; what they do to another tenant's rows has a test of its own.
+WRITES = {
+    (ExecutionRepository, "add"),
+    (FailureRepository, "resolve"),
+    (IdempotencyRepository, "claim"),
+    (JournalRepository, "write"),
+    (WorkflowRepository, "add"),
+}
+
+
+def test_no_method_is_left_out() -> None:
+    methods = {
+        (kind, name)
+        for kind in Repository.__subclasses__()
+        for name, _ in inspect.getmembers(kind, inspect.iscoroutinefunction)
+        if not name.startswith("_")
+    }
+    assert methods == READS.keys() | WRITES
+
+
+@pytest.mark.parametrize(("kind", "name"), READS, ids=lambda part: getattr(part, "__name__", part))
+async def test_another_tenants_row_is_not_found(
+    database: Database, tenant: UUID, kind: type[Repository], name: str
+) -> None:
+    row = await add_execution(database, tenant)
+    assert is_there(await read(database, tenant, kind, name, row)), "the call finds the row for its own tenant"
+    assert not is_there(await read(database, await add_tenant(database), kind, name, row))
+
+
+async def read(database: Database, tenant: UUID, kind: type[Repository], name: str, row: Owned) -> Any:
+    async with database.transaction() as session:
+        try:
+            return await getattr(kind(session, tenant), name)(**READS[kind, name](row))
+        except NotFound:
+            return None
+
+
+def is_there(answer: Any) -> bool:
+    if isinstance(answer, Listing):
+        assert answer.total == len(answer.rows)
+        return bool(answer.rows)
+    if isinstance(answer, tuple):  # the fence and the journaled answer
+        return answer != (0, None)
+    return bool(answer)
+
+
+async def test_resolving_leaves_another_tenants_failures(database: Database, tenant: UUID) -> None:
+    row = await add_execution(database, tenant)
+    other = await add_tenant(database)
+    for caller, status in ((other, "pending"), (tenant, "resolved")):
+        async with database.transaction() as session:
+            await FailureRepository(session, caller).resolve(row.execution)
+        async with database.transaction() as session:
+            failure: Failure = await FailureRepository(session, tenant).get(row.failure)
+            assert failure.recovery_status == status
+
+
+async def test_one_key_serves_two_tenants(database: Database, tenant: UUID) -> None:
+    row = await add_execution(database, tenant)
+    other = await add_execution(database, await add_tenant(database))
+    async with database.transaction() as session:
+        assert not await IdempotencyRepository(session, tenant).claim(row.key, "hash", row.execution)
+        assert await IdempotencyRepository(session, other.tenant_id).claim(row.key, "hash", other.execution)
+
+
+async def test_sums_of_usage_are_whole_numbers_beyond_32_bits(database: Database, tenant: UUID) -> None:
+    row = await add_execution(database, tenant)
+    async with database.transaction() as session:
+        [usage] = (await JournalRepository(session, tenant).usage([row.execution]))[row.execution]
+    assert (type(usage.tokens), usage.tokens) == (int, 2 * (2**31 - 1))
+    assert (type(usage.cost), usage.cost) == (int, 2**62)
+
+
+async def test_pages_show_every_row_once(database: Database, tenant: UUID) -> None:
+    first = await add_execution(database, tenant)
+    common = {"tenant_id": tenant, "workflow_id": first.workflow, "version_id": first.version, "workflow_version": 1}
+    async with database.transaction() as session:
+        session.add_all([Execution(title="x", framework="langgraph", **common) for _ in range(249)])
+    found: list[UUID] = []
+    page = Page(limit=100)
+    while True:
+        async with database.transaction() as session:
+            listing = await ExecutionRepository(session, tenant).list(page)
+        assert listing.total == 250
+        found += [row.id for row in listing.rows]
+        if listing.next_cursor is None:
+            break
+        page = Page(limit=100, cursor=listing.next_cursor)
+    assert len(found) == len(set(found)) == 250
+    assert found == sorted(found, reverse=True)

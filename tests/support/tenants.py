@@ -1,0 +1,147 @@
+"""Tenants, keys and whole executions written straight into a database: what a test needs beside the bootstrap tenant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.database import Database
+from models.keys import hash_key, new_key, visible_prefix
+from models.tables import (
+    Agent,
+    ApiKey,
+    Checkpoint,
+    Execution,
+    ExecutionEvent,
+    Failure,
+    IdempotencyKey,
+    JournalEntry,
+    Table,
+    Tenant,
+    Workflow,
+    WorkflowVersion,
+)
+from models.tables.base import new_id
+
+T = TypeVar("T")
+
+
+async def add_tenant(database: Database) -> UUID:
+    """Id of a new tenant."""
+    tenant = Tenant(name="Another", slug=f"another-{new_id()}")
+    return await add(database, tenant, tenant.id)
+
+
+async def add_key(
+    database: Database,
+    tenant_id: UUID,
+    pepper: str,
+    *scopes: str,
+    expires_at: datetime | None = None,
+    revoked_at: datetime | None = None,
+    is_active: bool = True,
+) -> str:
+    """A new key of a tenant, as its owner would send it."""
+    key = new_key("test")
+    row = ApiKey(
+        tenant_id=tenant_id,
+        name="test",
+        key_prefix=visible_prefix(key),
+        key_hash=hash_key(pepper, key),
+        scopes=list(scopes),
+        expires_at=expires_at,
+        revoked_at=revoked_at,
+        is_active=is_active,
+    )
+    return await add(database, row, key)
+
+
+@dataclass
+class Owned:
+    """One row of every kind that a tenant may own, connected as a run leaves them."""
+
+    tenant_id: UUID
+    workflow: UUID = field(default_factory=new_id)
+    version: UUID = field(default_factory=new_id)
+    execution: UUID = field(default_factory=new_id)
+    checkpoint: UUID = field(default_factory=new_id)
+    failure: UUID = field(default_factory=new_id)
+    event: UUID = field(default_factory=new_id)
+
+    @property
+    def key(self) -> str:
+        """The Idempotency-Key that the execution was started with."""
+        return f"key of {self.execution}"
+
+
+async def add_execution(
+    database: Database, tenant_id: UUID, *, status: str = "completed", owned: Owned | None = None
+) -> Owned:
+    """A workflow and an execution with a step, a checkpoint, a failure, an event, a journaled call and a key."""
+    ids = owned or Owned(tenant_id)
+    common = {"tenant_id": tenant_id, "framework": "langgraph"}
+    of_run = {"tenant_id": tenant_id, "execution_id": ids.execution}
+    rows: list[Table] = [
+        Workflow(id=ids.workflow, name="of a tenant", **common),
+        WorkflowVersion(id=ids.version, workflow_id=ids.workflow, version=1, **common),
+        Execution(
+            id=ids.execution,
+            workflow_id=ids.workflow,
+            version_id=ids.version,
+            workflow_version=1,
+            title="of a tenant",
+            status=status,
+            inputs={"topic": "x"},
+            **common,
+        ),
+        Agent(step_index=0, name="step", framework="langgraph", status="completed", attempt=1, **of_run),
+        Checkpoint(
+            id=ids.checkpoint,
+            step_index=0,
+            checkpoint_number=1,
+            checkpoint_name="step_1",
+            checksum="0" * 64,
+            state_size_bytes=2,
+            next_step="next",
+            **of_run,
+        ),
+        Failure(id=ids.failure, failure_type="agent_error", error_message="broken", **of_run),
+        ExecutionEvent(id=ids.event, event_type="execution.started", data={}, **of_run),
+        IdempotencyKey(key=ids.key, request_hash="1" * 64, **of_run),
+        JournalEntry(
+            lineage=0,
+            step_index=0,
+            request_hash="2" * 64,
+            occurrence=0,
+            kind="model",
+            name="m",
+            endpoint="/chat/completions",
+            attempt=1,
+            content_type="application/json",
+            answer=b"x",
+            input_tokens=2**31 - 1,
+            output_tokens=2**31 - 1,
+            cost=2**62,
+            **of_run,
+        ),
+    ]
+    async with database.transaction() as session:
+        for row in rows:
+            await _flush(session, row)
+    return ids
+
+
+async def add(database: Database, row: Table, given: T) -> T:
+    """Writes a row and gives back `given`."""
+    async with database.transaction() as session:
+        await _flush(session, row)
+    return given
+
+
+async def _flush(session: AsyncSession, row: Table) -> None:
+    session.add(row)
+    await session.flush()
