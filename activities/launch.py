@@ -42,6 +42,7 @@ def run_input(execution: Execution, settings: Settings, checkpoint: Checkpoint |
         limits=limits(settings, execution.max_steps),
         lineage=execution.lineage,
         planned_steps=execution.planned_steps,
+        retry=execution.retry_count,
     )
     if checkpoint is not None and checkpoint.next_step is not None:
         run.checkpoint = CheckpointRef(
@@ -63,18 +64,22 @@ async def launch(
     checkpoint: Checkpoint | None = None,
     patience: timedelta | None = None,
 ) -> None:
-    """Starts the run, or does nothing if it is running. With `checkpoint` a run that ended goes on from there."""
+    """Starts the run, or does nothing if it was started. A run that was taken up again goes on after `checkpoint`.
+
+    Raises `WorkflowAlreadyStartedError` when a new run began and ended already, and when the run before the one that was
+    taken up again is still closing.
+    """
     tenant = str(execution.tenant_id)
+    again = execution.retry_count > 0
     await client.start_workflow(
         temporal.RUN_WORKFLOW,
         run_input(execution, settings, checkpoint),
         id=temporal.workflow_id(tenant, execution.id),
         task_queue=temporal.queue_for(execution.framework),
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        # who takes a run up again must not be given the run that is about to close
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL if again else WorkflowIDConflictPolicy.USE_EXISTING,
         # a run that ended is never begun anew by a late reconciler, only by somebody who asks for it
-        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE
-        if checkpoint is not None or execution.retry_count
-        else WorkflowIDReusePolicy.REJECT_DUPLICATE,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
         search_attributes=TypedSearchAttributes(
             [
                 SearchAttributePair(temporal.TENANT, tenant),
@@ -83,7 +88,7 @@ async def launch(
                 SearchAttributePair(temporal.RUN_STATE, "running"),
             ]
         ),
-        static_summary=execution.title,
+        static_summary=temporal.summary(execution.title),
         static_details=f"Execution `{execution.id}` of workflow `{execution.workflow_id}`, version {execution.workflow_version}",
         priority=Priority(fairness_key=tenant[:64]),
         rpc_timeout=patience,

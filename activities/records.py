@@ -16,11 +16,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.adapters.base import Json, JsonObject, StaleAttempt
+from activities.adapters.base import Json, JsonObject, StaleAttempt, StepError
 from activities.stores.values import Stored
 from models.database import Database
 from models.repositories.journal import StepKey
-from models.repositories.steps import CompletedStep, MadeBefore, open_attempt, record_completed_step
+from models.repositories.steps import NAME_LENGTH, CompletedStep, MadeBefore, open_attempt, record_completed_step
 from models.repositories.workflows import WorkflowRepository
 from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Failure
 from models.tables.base import new_id, now
@@ -51,6 +51,13 @@ class Begun:
     outcome: StepOutcome | None = None
 
 
+class RunEnded(StepError):
+    """The execution has ended: in Temporal a run goes on that should not."""
+
+    failure_type = "run_ended"
+    retryable = False
+
+
 class Records:
     """Reads and writes what a run leaves in PostgreSQL. Belongs to one event loop."""
 
@@ -75,6 +82,8 @@ class Records:
         opened = await open_attempt(
             self._database, UUID(step.tenant_id), key, name=step.step.name, framework=step.framework
         )
+        if opened.attempt is None:
+            raise RunEnded("The run has ended: nothing more is done for it.")
         outcome = None if opened.made is None else _outcome(step, opened.made)
         return Begun(opened.attempt, Stored(opened.inputs, opened.inputs_blob), outcome)
 
@@ -134,7 +143,7 @@ class Records:
         async def work(db: AsyncSession) -> int:
             statement = (
                 update(Agent)
-                .where(*_of(Agent, step), col(Agent.attempt) == attempt)
+                .where(*_of(Agent, step), col(Agent.attempt) == attempt, col(Agent.status) == "running")
                 .values(failures=col(Agent.failures) + 1, error=message)
                 .returning(col(Agent.failures))
             )
@@ -148,17 +157,32 @@ class Records:
         return await self._database.run(work)
 
     async def finish(self, end: FinishInput, suggestion: str, severity: str) -> None:
-        """The end of a run that failed or was cancelled. A run that ended before stays as it was."""
+        """The end of a run that failed or was cancelled. One that ended before, or was taken up since, stays as it is."""
 
         async def work(db: AsyncSession) -> None:
+            is_open = (
+                *_execution(end),
+                col(Execution.status).in_(("pending", "running", "paused")),
+                col(Execution.retry_count) == end.retry,
+            )
             agent_error = None
             if end.step is not None:
                 query = select(col(Agent.error)).where(*_of(Agent, end), col(Agent.step_index) == end.step.index)
                 agent_error = (await db.execute(query)).scalar_one_or_none()
             message = agent_error or end.message
-            open_still = (
+            # steps before their execution, in the order in which the end of a step locks them
+            await db.execute(
+                update(Agent)
+                .where(
+                    *_of_lineage(end),
+                    col(Agent.status) == "running",
+                    select(col(Execution.id)).where(*is_open).exists(),
+                )
+                .values(status=end.status, completed_at=now())
+            )
+            ended = (
                 update(Execution)
-                .where(*_execution(end), col(Execution.status).in_(("pending", "running", "paused")))
+                .where(*is_open)
                 .values(
                     status=end.status,
                     completed_at=now(),
@@ -167,13 +191,8 @@ class Records:
                 )
                 .returning(col(Execution.id))
             )
-            if (await db.execute(open_still)).scalar_one_or_none() is None:
+            if (await db.execute(ended)).scalar_one_or_none() is None:
                 return
-            await db.execute(
-                update(Agent)
-                .where(*_of_lineage(end), col(Agent.status) == "running")
-                .values(status=end.status, completed_at=now())
-            )
             await _event(
                 db, end, f"execution.{end.status}", {"failure_type": end.failure_type} if end.failure_type else {}
             )
@@ -185,7 +204,7 @@ class Records:
                     execution_id=UUID(end.execution_id),
                     lineage=end.lineage,
                     step_index=end.step.index if end.step else None,
-                    step_name=end.step.name if end.step else None,
+                    step_name=end.step.name[:NAME_LENGTH] if end.step else None,
                     failure_type=end.failure_type,
                     severity=severity,
                     error_message=message,

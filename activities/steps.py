@@ -66,8 +66,14 @@ class StepActivities:
     async def run_step(self, step: StepInput) -> StepOutcome:
         """One step. Fails with the failure's type; retryable until the step failed `limits.max_failures` times."""
         log.info("step started", execution_id=step.execution_id, step=step.step.name, index=step.step.index)
-        async with _heartbeat(step.limits.heartbeat_timeout / 3):
-            begun = await self._begin(step)
+        async with _heartbeat():
+            try:
+                begun = await self._begin(step)
+            except Exception as error:
+                failure = _classify(error)
+                raise ApplicationError(
+                    _for_history(failure), type=failure.failure_type, non_retryable=not failure.retryable
+                ) from None
             if begun.outcome is not None:
                 return begun.outcome
             attempt = begun.attempt
@@ -86,7 +92,8 @@ class StepActivities:
     async def finish_run(self, end: FinishInput) -> None:
         """Records the end of a run that failed or was cancelled."""
         meaning = advice(end.failure_type)
-        await self._records.finish(end, meaning.suggestion, meaning.severity)
+        async with _heartbeat():
+            await self._records.finish(end, meaning.suggestion, meaning.severity)
 
     async def _begin(self, step: StepInput) -> Begun:
         if step.prepared and activity.info().attempt == 1:
@@ -150,8 +157,10 @@ class StepActivities:
             return ApplicationError(told, type=error.failure_type)
         try:
             failures = await self._records.fail_attempt(step, attempt, error.failure_type, _full_text(error))
-        except StaleAttempt as stale:
-            return ApplicationError(str(stale), type=stale.failure_type)
+        except Exception as unwritten:
+            # what could not be written may hold the agent's words, which are not for Temporal's history
+            reason = _classify(unwritten)
+            return ApplicationError(_for_history(reason), type=reason.failure_type)
         log.warning("step failed", execution_id=step.execution_id, step=step.step.name, failures=failures, error=told)
         if not error.retryable or failures >= step.limits.max_failures:
             return ApplicationError(told, type=error.failure_type, non_retryable=True)
@@ -199,8 +208,13 @@ def _for_history(error: StepError) -> str:
 def _full_text(error: StepError) -> str:
     cause = error.__cause__
     if isinstance(error, AgentFailed) and cause is not None:
-        return "".join(traceback.format_exception(cause)).replace("\x00", "")[-ERROR_LENGTH:]
-    return str(error).replace("\x00", "")[:ERROR_LENGTH]
+        return _storable("".join(traceback.format_exception(cause)))[-ERROR_LENGTH:]
+    return _storable(str(error))[:ERROR_LENGTH]
+
+
+def _storable(text: str) -> str:
+    """Without what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
+    return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 async def _unless_decided(work: asyncio.Task[StepResult], decided: asyncio.Event, session: StepSession) -> StepResult:
@@ -221,8 +235,9 @@ async def _unless_decided(work: asyncio.Task[StepResult], decided: asyncio.Event
 
 
 @asynccontextmanager
-async def _heartbeat(every: float) -> AsyncIterator[None]:
+async def _heartbeat() -> AsyncIterator[None]:
     """Tells Temporal that the worker lives: its silence is how a dead worker is noticed."""
+    every = (activity.info().heartbeat_timeout or timedelta(seconds=3)).total_seconds() / 3
 
     async def beat() -> None:
         while True:

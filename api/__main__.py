@@ -15,11 +15,12 @@ from omium_core.settings import load_settings
 def main() -> None:
     try:
         settings = load_settings()
+        configure_logging(settings, service="api")
+        app = create_app(settings)
     except ConfigurationError as error:
         sys.exit(f"omium api: {error.message}")
-    configure_logging(settings, service="api")
     uvicorn.run(
-        create_app(settings),
+        app,
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,

@@ -23,13 +23,19 @@ PREFIX = "/api/v1"
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The ASGI application. Connects when it starts, and lazily: it comes up while the database or Temporal is away."""
+    """The ASGI application. Connects when it starts, and lazily: it comes up while the database or Temporal is away.
+
+    Raises `ConfigurationError` when the object store cannot be used.
+    """
+
+    # here and not when the server is up, so that a folder that cannot be used is told in a sentence
+    objects = open_object_store(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
         temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
-        values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
+        values = ValueStore(objects, inline_bytes=settings.inline_bytes)
         app.state.wiring = Wiring(settings, database, temporal, values)
         app.state.authenticator = KeyAuthenticator(database, settings.api_key_pepper.get_secret_value())
         for framework in FRAMEWORKS:

@@ -16,7 +16,8 @@ from api.wiring import Wiring
 from omium_core.errors import NotPermitted
 
 
-def wiring(request: Request) -> Wiring:
+# asynchronous, although they await nothing: the framework runs the others in threads
+async def wiring(request: Request) -> Wiring:
     process: Wiring = request.app.state.wiring
     return process
 
@@ -24,7 +25,7 @@ def wiring(request: Request) -> Wiring:
 def requires(permission: str) -> Any:
     """The caller, who must hold the permission. One per route."""
 
-    def check(request: Request) -> Principal:
+    async def check(request: Request) -> Principal:
         principal: Principal = request.state.principal
         if permission not in principal.permissions:
             raise NotPermitted(f"This needs the permission {permission}.", permission=permission)
@@ -34,7 +35,7 @@ def requires(permission: str) -> Any:
 
 
 def _service(kind: Callable[[Wiring], Any]) -> Any:
-    def build(process: Annotated[Wiring, Depends(wiring)]) -> Any:
+    async def build(process: Annotated[Wiring, Depends(wiring)]) -> Any:
         return kind(process)
 
     return Depends(build)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -22,9 +23,26 @@ def envelope(error: OmiumError, request_id: str) -> JSONResponse:
     return _respond(error.status, error.code, error.message, error.details, request_id)
 
 
-def _respond(status: int, code: str, message: str, details: dict[str, Any], request_id: str) -> JSONResponse:
+def as_known(error: Exception, path: str) -> OmiumError:
+    """The error that the caller hears of, for any that was raised; what nobody foresaw is logged."""
+    if isinstance(error, OmiumError):
+        return error
+    if is_database_away(error):
+        return Unavailable("The database does not answer; try again in a moment.")
+    log.error("request failed", exc_info=error, path=path)
+    return OmiumError("Something went wrong on our side.")
+
+
+def _respond(
+    status: int,
+    code: str,
+    message: str,
+    details: dict[str, Any],
+    request_id: str,
+    given: Mapping[str, str] | None = None,
+) -> JSONResponse:
     body = {"error": {"code": code, "message": message, "details": details, "request_id": request_id}}
-    headers = {"x-request-id": request_id}
+    headers = {**(given or {}), "x-request-id": request_id}
     if status == 503:
         headers["retry-after"] = "1"
     if status == 401:
@@ -41,7 +59,7 @@ def field_path(location: tuple[int | str, ...]) -> str:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers."""
+    """Registers the handlers; what they do not know is answered by the middleware (`as_known`)."""
 
     @app.exception_handler(OmiumError)
     async def known(request: Request, error: OmiumError) -> JSONResponse:
@@ -72,13 +90,4 @@ def install(app: FastAPI) -> None:
                 MalformedRequest("The body cannot be read: it must be JSON in UTF-8."), request.state.request_id
             )
         code = _HTTP_CODES.get(error.status_code, "HTTP_ERROR")
-        return _respond(error.status_code, code, str(error.detail), {}, request.state.request_id)
-
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        if is_database_away(error):
-            return envelope(
-                Unavailable("The database does not answer; try again in a moment."), request.state.request_id
-            )
-        log.error("request failed", exc_info=error, path=request.url.path)
-        return envelope(OmiumError("Something went wrong on our side."), request.state.request_id)
+        return _respond(error.status_code, code, str(error.detail), {}, request.state.request_id, error.headers)

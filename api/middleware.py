@@ -12,9 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 from api.auth.keys import KeyAuthenticator
-from api.errors import envelope
-from models.database import is_database_away
-from omium_core.errors import OmiumError, PayloadTooLarge, Unavailable
+from api.errors import as_known, envelope
+from omium_core.errors import PayloadTooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -52,10 +51,10 @@ class Front:
             body.check_announced(headers.get(b"content-length"))
             await self._authenticate(scope)
             await self._app(scope, body.receive, answer.send)
-        except OmiumError as error:
+        except Exception as error:
             if answer.started:
                 raise
-            await envelope(error, request_id)(scope, receive, answer.send)
+            await envelope(as_known(error, scope["path"]), request_id)(scope, receive, answer.send)
         finally:
             _measure(scope, answer.status, time.perf_counter() - started)
 
@@ -65,13 +64,7 @@ class Front:
         if not path.startswith(PROTECTED) or path.startswith(OPEN) or scope["method"] == "OPTIONS":
             return
         authenticator: KeyAuthenticator = scope["app"].state.authenticator
-        try:
-            principal = await authenticator.authenticate(scope["headers"])
-        except Exception as error:
-            if is_database_away(error):
-                raise Unavailable("The database does not answer; try again in a moment.") from error
-            raise
-        scope["state"]["principal"] = principal
+        scope["state"]["principal"] = await authenticator.authenticate(scope["headers"])
 
 
 class _Answer:

@@ -58,6 +58,8 @@ class RunInput:
     #: Set when the run continues from a checkpoint: the step that comes next.
     next_step: Step | None = None
     steps_done: int = 0
+    #: How often the execution had been taken up again when this run began.
+    retry: int = 0
 
 
 @dataclass
@@ -110,6 +112,8 @@ class FinishInput:
     step: Step | None = None
     failure_type: str = ""
     message: str = ""
+    #: The end of an earlier run must not end one that was taken up since.
+    retry: int = 0
 
 
 @dataclass

@@ -6,12 +6,14 @@ nothing below reads the environment. What `docker-compose.yml` sets and what `om
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from omium_core.errors import ConfigurationError
 
@@ -24,6 +26,9 @@ FRAMEWORKS = ("langgraph", "crewai")
 OWN_MODULES = frozenset({"api", "models", "workflows", "activities", "workers", "omium_core", "omium"})
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class ModelPrice(BaseModel):
@@ -39,12 +44,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OMIUM_", frozen=True, extra="ignore")
 
     environment: Literal["development", "production"] = "development"
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
     log_format: Literal["json", "text"] = "json"
 
     # Where the parts are
     database_url: SecretStr = SecretStr("postgresql+asyncpg://omium@127.0.0.1:5432/omium")
-    database_pool_size: int = 10
+    database_pool_size: Count = 10
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
     temporal_ui_url: str = "http://127.0.0.1:8233"
@@ -60,31 +65,31 @@ class Settings(BaseSettings):
 
     # The API
     api_host: str = "127.0.0.1"
-    api_port: int = 8000
+    api_port: Port = 8000
     api_key_pepper: SecretStr = SecretStr(DEVELOPMENT_PEPPER)
-    max_body_bytes: int = 8 * 1024 * 1024
+    max_body_bytes: Count = 8 * 1024 * 1024
     #: Values up to this size stay in their row; larger ones go to the object store.
-    inline_bytes: int = 16 * 1024
+    inline_bytes: Annotated[int, Field(ge=0)] = 16 * 1024
     #: Seconds a request waits for what only a worker can tell (does an entry point exist and compile?).
-    worker_check_timeout: float = 15.0
+    worker_check_timeout: Seconds = 15.0
     bootstrap_api_key: SecretStr | None = None
 
     # Workers
     #: The frameworks whose queues a worker process serves.
     frameworks: CommaSeparated = FRAMEWORKS
-    max_concurrent_steps: int = 50
+    max_concurrent_steps: Count = 50
     #: A dead worker is noticed after this many seconds without a heartbeat.
-    heartbeat_timeout: float = 3.0
+    heartbeat_timeout: Seconds = 3.0
     #: Longest time for one attempt of one step.
-    step_timeout: float = 3600.0
+    step_timeout: Seconds = 3600.0
     #: How often a step may fail (model down, tool down) before its run fails. A died worker is no failure.
-    step_max_failures: int = 5
+    step_max_failures: Count = 5
     #: First pause after a failure, in seconds; doubles each time up to `retry_max_interval`.
-    retry_initial_interval: float = 1.0
-    retry_max_interval: float = 30.0
+    retry_initial_interval: Seconds = 1.0
+    retry_max_interval: Seconds = 30.0
     #: Bound for graphs with cycles, where a definition names none.
-    max_steps: int = 200
-    metrics_port: int | None = None
+    max_steps: Count = 200
+    metrics_port: Port | None = None
     #: Touched when a process is ready; `omium up` waits for it.
     ready_file: Path | None = None
 
@@ -100,15 +105,35 @@ class Settings(BaseSettings):
     llm_api_key: SecretStr | None = None
     llm_model: str | None = None
     llm_force_model: bool = False
-    llm_timeout: float = 120.0
+    llm_timeout: Seconds = 120.0
     model_prices: dict[str, ModelPrice] = Field(default_factory=dict)
 
-    @field_validator("frameworks", "agent_path", "agent_modules", "tool_modules", "http_allow_private", mode="before")
+    @field_validator("frameworks", "agent_modules", "tool_modules", "http_allow_private", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
-        if isinstance(value, str):
-            # OMIUM_AGENT_PATH reads like PATH too
-            return tuple(part.strip() for part in value.replace(":", ",").split(",") if part.strip())
+        return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("agent_path", mode="before")
+    @classmethod
+    def _split_path(cls, value: object) -> object:
+        # reads like PATH too
+        return _parts(value.replace(os.pathsep, ",")) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_the_driver(cls, value: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(value.get_secret_value())
+            well = parts.scheme == "postgresql+asyncpg" and bool(parts.hostname) and (parts.port or 1) > 0
+        except ValueError:
+            well = False
+        if not well:
+            raise ValueError("it must look like postgresql+asyncpg://user:password@host:5432/database")
         return value
 
     @model_validator(mode="after")
@@ -131,6 +156,10 @@ class Settings(BaseSettings):
         return self
 
 
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
 def load_settings() -> Settings:
     """The settings from the environment; `ConfigurationError` names the variable that is wrong."""
     try:
@@ -138,4 +167,9 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "OMIUM_" + "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise ConfigurationError(f"{variable} is not valid: {first['msg']}.") from error
+        reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+        raise ConfigurationError(f"{variable} is not valid: {reason}.") from error
+    except SettingsError as error:
+        # raised for a value that must be JSON, and names the field in quotes
+        field = str(error).partition('"')[2].partition('"')[0]
+        raise ConfigurationError(f"OMIUM_{field.upper()} is not valid: it must be JSON.") from error

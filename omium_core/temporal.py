@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 from temporalio.common import SearchAttributeKey
 
 from omium_core.temporal_server import DYNAMIC_CONFIG as DYNAMIC_CONFIG
 from omium_core.temporal_server import SEARCH_ATTRIBUTE_NAMES
+
+#: The limit is 400; some of it goes to the payload's own encoding.
+_SUMMARY_BYTES = 380
+_QUOTES = 2
+_CUT = "..."
 
 #: Name of the one workflow type; started by name so that the API imports no workflow code.
 RUN_WORKFLOW = "AgentRun"
@@ -20,6 +26,17 @@ TENANT, DEFINITION, FRAMEWORK, RUN_STATE = SEARCH_ATTRIBUTES = tuple(
 def workflow_id(tenant_id: UUID | str, execution_id: UUID | str) -> str:
     """The id of a run: the tenant first, so that an id tells whose keys decode it."""
     return f"{tenant_id}/{execution_id}"
+
+
+def summary(text: str) -> str:
+    """A text as the Web UI's summary of a run or a step, cut to what the server takes: it refuses more than 400 bytes,
+    counted in JSON, where a letter beyond ASCII has six of them or twelve."""
+    size = _QUOTES
+    for position, character in enumerate(text):
+        size += len(json.dumps(character)) - _QUOTES
+        if size > _SUMMARY_BYTES - len(_CUT):
+            return text[:position] + _CUT
+    return text
 
 
 def queue_for(framework: str) -> str:

@@ -26,7 +26,7 @@ from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
 from models.database import Database
 from omium_core.connect import connect_temporal
-from omium_core.errors import ConfigurationError
+from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
 from omium_core.settings import OWN_MODULES, Settings, load_settings
 from workers.reconciler import Reconciler
@@ -37,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set, then lets the steps in flight end."""
+    check_frameworks(settings)
     use_agent_path(settings)
     with tempfile.TemporaryDirectory(prefix="omium-worker-") as scratch:
         registry = ToolRegistry.load(settings.tool_modules, settings.http_allow_private)
@@ -104,21 +105,40 @@ def use_agent_path(settings: Settings) -> None:
             raise ConfigurationError(
                 f"The module {module!r} has the name of a module of Omium or of Python: rename it."
             )
-        spec = importlib.util.find_spec(top)
-        if spec is None:
+        if not top.isidentifier() or importlib.util.find_spec(top) is None:
             raise ConfigurationError(
                 f"The module {module!r} is not found. OMIUM_AGENT_PATH must name the folder that holds it."
             )
 
 
+def check_frameworks(settings: Settings) -> None:
+    """Refuses to serve a framework that is not installed: each of its steps would fail."""
+    for framework in settings.frameworks:
+        if importlib.util.find_spec(framework) is None:
+            raise ConfigurationError(
+                f"OMIUM_FRAMEWORKS names {framework}, which is not installed: install the extra {framework!r}, "
+                "or name only what this worker is to serve."
+            )
+
+
+def serve_metrics(settings: Settings) -> None:
+    if settings.metrics_port is None:
+        return
+    try:
+        start_http_server(settings.metrics_port, addr="127.0.0.1")
+    except OSError as error:
+        raise ConfigurationError(
+            f"OMIUM_METRICS_PORT={settings.metrics_port} cannot be used: {error.strerror}."
+        ) from error
+
+
 def main() -> None:
     try:
         settings = load_settings()
+        configure_logging(settings, service="worker")
+        serve_metrics(settings)
     except ConfigurationError as error:
         sys.exit(f"omium worker: {error.message}")
-    configure_logging(settings, service="worker")
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, addr="127.0.0.1")
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -128,7 +148,7 @@ def main() -> None:
 
     try:
         uvloop.run(run())
-    except ConfigurationError as error:
+    except (ConfigurationError, Unavailable) as error:
         sys.exit(f"omium worker: {error.message}")
 
 

@@ -6,10 +6,14 @@ Runs in every worker; PostgreSQL lets one of them work at a time.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
 from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -18,7 +22,7 @@ from activities.launch import launch
 from activities.records import Records
 from models.database import Database, is_database_away
 from models.repositories.checkpoints import CheckpointRepository
-from models.repositories.executions import pending_executions, running_executions
+from models.repositories.executions import pending_executions, running_among, running_executions
 from models.tables import Checkpoint, Execution
 from models.wire import FinishInput
 from omium_core import temporal
@@ -30,14 +34,23 @@ _LOCK = 0x7265636F6E63  # "reconc", for pg_try_advisory_xact_lock
 EVERY = 2.0
 #: A row that its own request is still working on is left alone for this long, in seconds.
 PENDING_GRACE = 2.0
-#: A run is asked after in Temporal when its row was not touched for this long, in seconds.
+#: How far back, in seconds, runs that Temporal closed are looked for: further than its list is ever late.
+CLOSED_LATELY = 30.0
+#: A run that this look missed is asked after when its row was not touched for this long; some of them this often.
 RUNNING_GRACE = 60.0
+RUNNING_EVERY = 10.0
 _ENDED_OTHERWISE = {
     WorkflowExecutionStatus.TERMINATED: ("failed", "The workflow was terminated in Temporal."),
     WorkflowExecutionStatus.CANCELED: ("cancelled", ""),
     WorkflowExecutionStatus.FAILED: ("failed", "The workflow failed in Temporal."),
     WorkflowExecutionStatus.TIMED_OUT: ("failed", "The workflow timed out in Temporal."),
 }
+_CLOSED = (
+    f"WorkflowType = '{temporal.RUN_WORKFLOW}' AND CloseTime > '{{since}}' "
+    "AND ExecutionStatus IN ('Terminated', 'Canceled', 'Failed', 'TimedOut')"
+)
+#: What Temporal says when it is well and this one request can never succeed.
+_HOPELESS = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION)
 
 
 class Reconciler:
@@ -46,6 +59,8 @@ class Reconciler:
         self._database = database
         self._records = records
         self._settings = settings
+        self._asked_last: UUID | None = None
+        self._ask_next = 0.0
 
     async def run(self) -> None:
         """For ever, every few seconds."""
@@ -62,21 +77,40 @@ class Reconciler:
         async with self._database.transaction() as db:
             if not (await db.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})).scalar():
                 return
-            waiting = await pending_executions(db, older_than=PENDING_GRACE)
-            checkpoints = [await CheckpointRepository(db, row.tenant_id).latest(row.id, row.lineage) for row in waiting]
-            silent = await running_executions(db, older_than=RUNNING_GRACE)
-        for row, checkpoint in zip(waiting, checkpoints, strict=True):
-            await self._start(row, checkpoint)
-        for row in silent:
-            await self._ask_after(row)
+            # the lock is held to the end, so that nobody repairs the same row at the same time
+            for row in await pending_executions(db, older_than=PENDING_GRACE):
+                await self._start(row, await CheckpointRepository(db, row.tenant_id).latest(row.id, row.lineage))
+            for row in (*await self._closed_lately(db), *await self._silent(db)):
+                await self._ask_after(row)
+
+    async def _closed_lately(self, db: AsyncSession) -> Sequence[Execution]:
+        """Executions that are under way although Temporal closed their workflow not long ago."""
+        since = datetime.now(UTC) - timedelta(seconds=CLOSED_LATELY)
+        found = self._client.list_workflows(_CLOSED.format(since=since.isoformat(timespec="seconds")), limit=1000)
+        closed = [UUID(run.id.rpartition("/")[2]) async for run in found]
+        return await running_among(db, closed) if closed else ()
+
+    async def _silent(self, db: AsyncSession) -> Sequence[Execution]:
+        """The next of those that are under way and have said nothing for long, now and then."""
+        if time.monotonic() < self._ask_next:
+            return ()
+        self._ask_next = time.monotonic() + RUNNING_EVERY
+        rows = await running_executions(db, older_than=RUNNING_GRACE, after=self._asked_last)
+        self._asked_last = rows[-1].id if rows else None
+        return rows
 
     async def _start(self, row: Execution, checkpoint: Checkpoint | None) -> None:
         try:
             await launch(self._client, row, self._settings, checkpoint=checkpoint)
             log.info("a pending execution was started", execution_id=str(row.id))
         except WorkflowAlreadyStartedError:
-            # it began and ended before its row said so: only possible if somebody ended it in Temporal
-            await self._ask_after(row)
+            if row.retry_count == 0:
+                # it began and ended before its row said so: only possible if somebody ended it in Temporal
+                await self._ask_after(row)
+        except RPCError as error:
+            if error.status not in _HOPELESS:
+                raise
+            log.error("Temporal refuses to start an execution", execution_id=str(row.id), error=str(error))
 
     async def _ask_after(self, row: Execution) -> None:
         handle = self._client.get_workflow_handle(temporal.workflow_id(row.tenant_id, row.id))
@@ -89,17 +123,16 @@ class Reconciler:
         else:
             ended = _ENDED_OTHERWISE.get(status) if status is not None else None
         if ended is not None:
-            await self._records.finish(
-                _end(row.tenant_id, row.id, row.lineage, *ended), "Retry it from its last checkpoint.", "high"
-            )
+            await self._records.finish(_end(row, *ended), "Retry it from its last checkpoint.", "high")
             log.warning("an execution had ended in Temporal only", execution_id=str(row.id), status=ended[0])
 
 
-def _end(tenant_id: UUID, execution_id: UUID, lineage: int, status: str, message: str) -> FinishInput:
+def _end(row: Execution, status: str, message: str) -> FinishInput:
     return FinishInput(
-        tenant_id=str(tenant_id),
-        execution_id=str(execution_id),
-        lineage=lineage,
+        tenant_id=str(row.tenant_id),
+        execution_id=str(row.id),
+        lineage=row.lineage,
+        retry=row.retry_count,
         status=status,
         failure_type="workflow_ended" if status == "failed" else "",
         message=message,

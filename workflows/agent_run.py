@@ -46,6 +46,9 @@ class AgentRun:
                 if workflow.info().is_continue_as_new_suggested():
                     self._continue_as_new(step)
                 outcome = await self._execute(step, prepared)
+                if workflow.cancellation_reason() is not None and not outcome.done:
+                    # the step ended before it heard of it
+                    raise asyncio.CancelledError("cancelled between two steps")
                 step, prepared = plan.step_after(outcome), outcome.prepared
         except (ActivityError, ApplicationError, asyncio.CancelledError) as error:
             await self._end_badly(error)
@@ -92,7 +95,9 @@ class AgentRun:
                 maximum_attempts=MOST_ATTEMPTS,
                 non_retryable_error_types=["PayloadsTooLarge"],
             ),
-            summary=step.name,
+            # what the step still writes must come before what the end of the run writes
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=temporal.summary(step.name),
         )
         self._checkpoint = outcome.checkpoint
         self._done = step.index + 1
@@ -118,9 +123,11 @@ class AgentRun:
                 step=self._step,
                 failure_type=failure_type,
                 message=message,
+                retry=run.retry,
             ),
             task_queue=temporal.queue_for(run.framework),
             start_to_close_timeout=timedelta(minutes=15),
+            heartbeat_timeout=timedelta(seconds=run.limits.heartbeat_timeout),
             retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10)),
             summary=f"record: {state}",
         )

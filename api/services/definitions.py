@@ -76,7 +76,7 @@ async def _ask_worker(process: Wiring, tenant_id: UUID, framework: str, definiti
             schedule_to_close_timeout=patience,
             retry_policy=RetryPolicy(maximum_attempts=2),
         )
-    except (ActivityFailureError, RPCError) as error:
+    except (ActivityFailureError, RPCError, RuntimeError) as error:
         raise WorkerUnavailable(
             f"No {framework} worker could look at the definition within {patience.total_seconds():.0f} s. "
             "It names code or tools that only a worker can judge; try again when a worker is up.",

@@ -16,7 +16,9 @@ from uuid import UUID
 import structlog
 from prometheus_client import Counter
 from sqlmodel.ext.asyncio.session import AsyncSession
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
+from tenacity import AsyncRetrying, retry_if_exception_type, retry_never, stop_after_delay, wait_fixed
 
 from activities.adapters.registry import definition_for
 from activities.launch import launch
@@ -50,6 +52,8 @@ log = structlog.get_logger(__name__)
 STARTED = Counter("omium_executions_total", "Executions started", ["framework"])
 #: How long a request waits for Temporal before it leaves the start to the reconciler.
 LAUNCH_PATIENCE = timedelta(seconds=5)
+#: How long, in seconds, it waits for the run before the one that is taken up again to close.
+CLOSING_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -232,14 +236,22 @@ class ExecutionService:
 
     async def _launch(self, execution: Execution, checkpoint: Checkpoint | None) -> None:
         try:
-            await launch(
-                self._process.temporal,
-                execution,
-                self._process.settings,
-                checkpoint=checkpoint,
-                patience=LAUNCH_PATIENCE,
-            )
-        except (RPCError, RuntimeError) as error:
+            async for attempt in AsyncRetrying(
+                # the run that failed has told so and is closing
+                retry=retry_if_exception_type(WorkflowAlreadyStartedError) if execution.retry_count else retry_never,
+                wait=wait_fixed(0.02),
+                stop=stop_after_delay(CLOSING_PATIENCE),
+                reraise=True,
+            ):
+                with attempt:
+                    await launch(
+                        self._process.temporal,
+                        execution,
+                        self._process.settings,
+                        checkpoint=checkpoint,
+                        patience=LAUNCH_PATIENCE,
+                    )
+        except (RPCError, RuntimeError, WorkflowAlreadyStartedError) as error:
             # the row is committed: the reconciler starts it as soon as Temporal answers
             log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))
 

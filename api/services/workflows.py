@@ -65,8 +65,16 @@ class WorkflowService:
             return await repository.list(page, framework=framework, is_active=is_active)
 
     async def update(self, caller: Principal, workflow_id: UUID, wanted: WorkflowUpdate) -> WorkflowDetail:
+        """A new version: the newest one with what is wanted. Of two updates at the same time both have their effect."""
+        while True:
+            old = await self.get(caller, workflow_id)
+            updated = await self._update(caller, old, wanted)
+            if updated is not None:
+                return updated
+
+    async def _update(self, caller: Principal, old: WorkflowDetail, wanted: WorkflowUpdate) -> WorkflowDetail | None:
+        """The version after `old`, or None if somebody else made it meanwhile."""
         changes: dict[str, Any] = wanted.model_dump(exclude_unset=True)
-        old = await self.get(caller, workflow_id)
         new = old.model_copy(update={name: value for name, value in changes.items() if value is not None})
         # these may be taken away by naming them as null
         for name in ("description", "input_schema", "output_schema"):
@@ -77,7 +85,9 @@ class WorkflowService:
         )
         async with self._process.database.transaction() as session:
             repository = WorkflowRepository(session, caller.tenant_id)
-            workflow = await repository.get(workflow_id, lock=True)
+            workflow = await repository.get(old.id, lock=True)
+            if workflow.version != old.version:
+                return None
             workflow.version += 1
             workflow.name, workflow.description, workflow.framework = new.name, new.description, new.framework
             workflow.tags, workflow.is_active, workflow.updated_at = new.tags, new.is_active, now()

@@ -18,8 +18,12 @@ from omium_core.errors import ExecutionNotFound
 
 class ExecutionRepository(Repository):
     async def add(self, execution: Execution, agents: Sequence[Agent]) -> None:
-        self.session.add_all([execution, *agents])
+        self.session.add(execution)
+        # the mapper does not order rows by their foreign keys
         await self.session.flush()
+        if agents:
+            self.session.add_all(agents)
+            await self.session.flush()
 
     async def get(self, execution_id: UUID, *, lock: bool = False) -> Execution:
         query = select(Execution).where(col(Execution.tenant_id) == self.tenant_id, col(Execution.id) == execution_id)
@@ -76,12 +80,22 @@ async def pending_executions(session: AsyncSession, *, older_than: float, limit:
     return (await session.execute(query)).scalars().all()
 
 
-async def running_executions(session: AsyncSession, *, older_than: float, limit: int = 100) -> Sequence[Execution]:
-    """Rows of all tenants that are under way and were not touched for `older_than` seconds: for the reconciler."""
-    query = (
-        select(Execution)
-        .where(col(Execution.status) == "running", col(Execution.updated_at) < now() - timedelta(seconds=older_than))
-        .order_by(col(Execution.updated_at))
-        .limit(limit)
+async def running_executions(
+    session: AsyncSession, *, older_than: float, after: UUID | None, limit: int = 100
+) -> Sequence[Execution]:
+    """Rows of all tenants that are under way and were not touched for `older_than` seconds: for the reconciler.
+
+    In the order of their ids, those beyond `after` only, so that one look after the other sees all of them.
+    """
+    query = select(Execution).where(
+        col(Execution.status) == "running", col(Execution.updated_at) < now() - timedelta(seconds=older_than)
     )
+    if after is not None:
+        query = query.where(col(Execution.id) > after)
+    return (await session.execute(query.order_by(col(Execution.id)).limit(limit))).scalars().all()
+
+
+async def running_among(session: AsyncSession, execution_ids: Sequence[UUID]) -> Sequence[Execution]:
+    """Which of these executions of any tenants are under way: for the reconciler."""
+    query = select(Execution).where(col(Execution.id).in_(execution_ids), col(Execution.status) == "running")
     return (await session.execute(query)).scalars().all()

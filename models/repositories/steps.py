@@ -18,17 +18,24 @@ from models.database import Database
 from models.repositories.journal import StepKey
 from models.tables.base import new_id, now
 
+#: Names of steps are for people; those of many parallel nodes are cut to what a row holds.
+NAME_LENGTH = 255
+
 _OPEN = text("""
-WITH made AS (
+WITH execution AS (
+    SELECT inputs, inputs_blob, status IN ('completed', 'failed', 'cancelled', 'rolled_back') AS ended FROM executions
+    WHERE tenant_id = CAST(:tenant AS uuid) AND id = CAST(:execution AS uuid)
+), made AS (
     SELECT id, checkpoint_number, checksum, state_size_bytes, next_step, metadata FROM checkpoints
     WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
       AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int)
 ), opened AS (
     INSERT INTO agents (id, tenant_id, execution_id, lineage, step_index, name, framework, status, attempt, failures,
                         started_at, created_at)
-    VALUES (CAST(:id AS uuid), CAST(:tenant AS uuid), CAST(:execution AS uuid), CAST(:lineage AS int),
-            CAST(:step AS int), CAST(:name AS text), CAST(:framework AS text), 'running', 1, 0,
-            CAST(:started AS timestamptz), CAST(:started AS timestamptz))
+    SELECT CAST(:id AS uuid), CAST(:tenant AS uuid), CAST(:execution AS uuid), CAST(:lineage AS int),
+           CAST(:step AS int), CAST(:name AS text), CAST(:framework AS text), 'running', 1, 0,
+           CAST(:started AS timestamptz), CAST(:started AS timestamptz)
+    FROM execution WHERE NOT ended OR EXISTS (SELECT 1 FROM made)
     ON CONFLICT (execution_id, lineage, step_index) DO UPDATE
     SET attempt = agents.attempt + 1,
         name = excluded.name,
@@ -48,10 +55,10 @@ WITH made AS (
            jsonb_build_object('framework', CAST(:framework AS text)), CAST(:started AS timestamptz)
     FROM opened WHERE opened.attempt = 1 AND CAST(:step AS int) = 0
 )
-SELECT opened.attempt, executions.inputs, executions.inputs_blob, made.id, made.checkpoint_number, made.checksum,
+SELECT opened.attempt, execution.inputs, execution.inputs_blob, made.id, made.checkpoint_number, made.checksum,
        made.state_size_bytes, made.next_step, made.metadata
-FROM opened
-JOIN executions ON executions.tenant_id = CAST(:tenant AS uuid) AND executions.id = CAST(:execution AS uuid)
+FROM execution
+LEFT JOIN opened ON true
 LEFT JOIN made ON true
 """)
 
@@ -61,6 +68,7 @@ WITH mine AS (
     SET status = 'completed', completed_at = CAST(:ended AS timestamptz), output = CAST(:unit AS jsonb), error = NULL
     WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
       AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND attempt = CAST(:attempt AS int)
+      AND status = 'running'
     RETURNING tenant_id, execution_id, lineage, step_index, framework
 ), checkpoint AS (
     INSERT INTO checkpoints (id, tenant_id, execution_id, lineage, step_index, checkpoint_number, checkpoint_name,
@@ -123,9 +131,12 @@ class MadeBefore:
 
 @dataclass(frozen=True)
 class OpenedAttempt:
-    """A new attempt of a step: `attempt` is its fence. `inputs` are the run's, in the row or under their blob."""
+    """A new attempt of a step: `attempt` is its fence, or None if the run has ended and nothing may act for it.
 
-    attempt: int
+    `inputs` are the run's, in the row or under their blob.
+    """
+
+    attempt: int | None
     inputs: dict[str, Any] | None
     inputs_blob: str | None
     made: MadeBefore | None
@@ -143,7 +154,7 @@ async def open_attempt(
             "lineage": step.lineage,
             "step": step.step_index,
             "id": new_id(),
-            "name": name,
+            "name": name[:NAME_LENGTH],
             "framework": framework,
             "started": now(),
             "event": new_id(),
@@ -205,7 +216,7 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "name": done.checkpoint_name,
             "blob": done.blob,
             "size": done.size,
-            "next_step": done.next_step,
+            "next_step": None if done.next_step is None else done.next_step[:NAME_LENGTH],
             "usage": json.dumps(done.usage),
             "following": new_id(),
             "event": new_id(),

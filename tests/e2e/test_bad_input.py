@@ -179,3 +179,4 @@ def test_idempotency_key_with_another_body(platform: Platform) -> None:
     other = platform.http.post(url, json={"inputs": {"topic": "b"}}, headers=headers)
     assert first.json()["execution_id"] == same.json()["execution"]["id"]
     assert (other.status_code, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    platform.finish(first.json()["execution_id"])
