@@ -24,12 +24,5 @@ def details(run: RunInput, state: str, step: Step | None, done: int, totals: dic
     """The run's story as Markdown, for the Web UI. Costs no event."""
     of = f" of {run.planned_steps}" if run.planned_steps else ""
     now = f"now **{step.name}**" if step is not None else "no step is running"
-    lines = [
-        f"## {state}",
-        f"{done}{of} steps done, {now}",
-        "",
-        "| model calls | tool calls | tokens | lineage |",
-        "| --- | --- | --- | --- |",
-        f"| {totals['model_calls']} | {totals['tool_calls']} | {totals['tokens']} | {run.lineage} |",
-    ]
-    return "\n".join(lines)
+    used = f"{totals['model_calls']} model calls, {totals['tool_calls']} tool calls, {totals['tokens']} tokens"
+    return f"## {state}\n\n{done}{of} steps done, {now}\n\n{used}"
