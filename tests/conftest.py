@@ -1,8 +1,14 @@
-"""Options of the whole suite."""
+"""Options and fixtures of the whole suite."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from tests.support.database import PostgresServer
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,3 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = "all cases" if config.getoption("--all") else f"a sample with --seed {config.getoption('--seed')}"
     return f"exhaustive matrices: {chosen}"
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One database server for all tests that need no more than that; who kills it starts it again."""
+    # not every test needs a database, or the second that it takes to load what makes one
+    from tests.support.database import running_postgres
+
+    with running_postgres(tmp_path_factory.mktemp("postgres") / "data") as server:
+        yield server

@@ -36,7 +36,8 @@ class StepSession:
     tool_calls: int = 0
     tokens: int = 0
 
-    _seen: Counter[str] = field(default_factory=Counter)
+    #: How often each request was made in this attempt.
+    seen: Counter[str] = field(default_factory=Counter)
     _given_back: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _counted: set[tuple[str, int]] = field(default_factory=set)
 
@@ -44,8 +45,8 @@ class StepSession:
         """Which one of the equal requests this is, from 0: the n-th equal request gets the n-th answer."""
         if self._given_back[request_hash]:
             return heapq.heappop(self._given_back[request_hash])
-        self._seen[request_hash] += 1
-        return self._seen[request_hash] - 1
+        self.seen[request_hash] += 1
+        return self.seen[request_hash] - 1
 
     def give_back_occurrence(self, request_hash: str, occurrence: int) -> None:
         """The caller went away unanswered: when it asks again, that is the same call, and is paid for once."""

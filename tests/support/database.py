@@ -1,0 +1,212 @@
+"""A real PostgreSQL for tests, with the schema and the first tenant, which can be killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psutil
+from sqlalchemy import delete, select, text
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.loops import LoopThread
+from models.bootstrap import BOOTSTRAP_SLUG
+from models.database import Database
+from models.repositories.journal import StepKey
+from models.repositories.steps import open_attempt
+from models.tables import Execution, JournalEntry, Tenant, Workflow, WorkflowVersion
+from omium_core.settings import Settings
+from tests.support.loopback import free_port, wait_until
+from workers.local import postgres
+from workers.local.datadir import DataDir, Secrets
+from workers.local.processes import die_with_parent
+from workers.local.schema import prepare
+
+T = TypeVar("T")
+
+
+class PostgresServer:
+    """One server on a port of its own; `url` names its database. Killing it loses nothing that was committed."""
+
+    def __init__(self, cluster: postgres.Cluster, secrets: Secrets) -> None:
+        self._cluster = cluster
+        port = free_port()
+        self.url = postgres.url(secrets, port, driver="+asyncpg")
+        self._part = postgres.part(cluster, port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._part.before_start()
+        account = self._cluster.account
+        self._process = subprocess.Popen(
+            self._part.command,
+            cwd="/",
+            env=dict(self._part.env),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent(self._part.death_signal),
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+        )
+        pid = self._process.pid
+        wait_until(lambda: asyncio.run(self._is_ready(pid)), seconds=30, what="PostgreSQL")
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def _is_ready(self, pid: int) -> bool:
+        return await self._part.ready(pid)
+
+    def kill(self) -> None:
+        """SIGKILL for the server and all its processes; returns when they are gone."""
+        assert self._process is not None
+        main = psutil.Process(self._process.pid)
+        processes = [main, *main.children(recursive=True)]
+        for process in processes:
+            process.kill()
+        self._process.wait(10)
+        psutil.wait_procs(processes[1:], timeout=10)
+
+    def stop(self) -> None:
+        if self._process is not None and self.is_running:
+            self._process.send_signal(self._part.stop_signal)
+            self._process.wait(10)
+        if not self._cluster.home.is_relative_to(Path("/tmp")):
+            shutil.rmtree(self._cluster.home, ignore_errors=True)
+
+
+@contextmanager
+def running_postgres(folder: Path) -> Iterator[PostgresServer]:
+    """A new server with its files in `folder` (or where the launcher puts root's), prepared like that of `omium up`."""
+    directory, secrets = DataDir(folder), Secrets.new()
+    directory.create()
+    cluster = postgres.place(directory, secrets)
+    asyncio.run(postgres.initialise(cluster, directory, secrets))
+    server = PostgresServer(cluster, secrets)
+    try:
+        server.start()
+        asyncio.run(prepare(Settings(database_url=server.url), secrets.api_key))
+        yield server
+    finally:
+        server.stop()
+
+
+class Rows:
+    """What tests write and read in the database, from any thread."""
+
+    def __init__(self, url: str) -> None:
+        self._loop = LoopThread("rows-of-tests")
+        self.database = Database(url, pool_size=2)
+        self.tenant_id: UUID = self.run(self._tenant)
+
+    def close(self) -> None:
+        self.wait(self.database.close())
+        self._loop.stop()
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop.loop).result(timeout=60)
+
+    def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        return self.wait(self.database.run(work))
+
+    def new_execution(self) -> UUID:
+        """Id of an execution of an empty workflow."""
+
+        async def work(db: AsyncSession) -> UUID:
+            common: dict[str, Any] = {"tenant_id": self.tenant_id, "framework": "langgraph"}
+            workflow = Workflow(name="test", **common)
+            version = WorkflowVersion(workflow_id=workflow.id, version=1, **common)
+            execution = Execution(
+                workflow_id=workflow.id, version_id=version.id, workflow_version=1, title="test", **common
+            )
+            for row in (workflow, version, execution):
+                db.add(row)
+                await db.flush()
+            return execution.id
+
+        return self.run(work)
+
+    def begin_attempt(self, step: StepKey) -> int:
+        """The number of the new attempt, which fences off the ones before."""
+        opened = self.wait(open_attempt(self.database, self.tenant_id, step, name="step", framework="langgraph"))
+        assert opened.attempt is not None
+        return opened.attempt
+
+    def delete_execution(self, execution_id: UUID) -> None:
+        async def work(db: AsyncSession) -> None:
+            await db.execute(delete(Execution).where(col(Execution.id) == execution_id))
+
+        self.run(work)
+
+    def forget_journal(self, execution_id: UUID) -> None:
+        """As if the worker had died each time before it could write."""
+
+        async def work(db: AsyncSession) -> None:
+            await db.execute(delete(JournalEntry).where(col(JournalEntry.execution_id) == execution_id))
+
+        self.run(work)
+
+    def journal(self, execution_id: UUID) -> list[JournalEntry]:
+        """The journaled calls of an execution, oldest first."""
+
+        async def work(db: AsyncSession) -> list[JournalEntry]:
+            query = select(JournalEntry).where(col(JournalEntry.execution_id) == execution_id)
+            return list((await db.execute(query.order_by(col(JournalEntry.id)))).scalars())
+
+        return self.run(work)
+
+    def wait_for_journal(self, execution_id: UUID, n: int, seconds: float = 30.0) -> list[JournalEntry]:
+        """The journal as soon as it holds n calls."""
+        end = time.monotonic() + seconds
+        while len(entries := self.journal(execution_id)) < n:
+            if time.monotonic() > end:
+                raise TimeoutError(f"the journal has {len(entries)} of {n} calls")
+            time.sleep(0.01)
+        return entries
+
+    @staticmethod
+    async def _tenant(db: AsyncSession) -> UUID:
+        query = select(Tenant).where(col(Tenant.slug) == BOOTSTRAP_SLUG)
+        tenant: Tenant = (await db.execute(query)).scalar_one()
+        return tenant.id
+
+    @contextmanager
+    def journal_locked(self) -> Iterator[None]:
+        """Inside the block the journal can be read, and every write to it waits."""
+        release = asyncio.Event()
+        locked = Future[None]()
+
+        async def hold() -> None:
+            async with self.database.transaction() as db:
+                await db.execute(text("LOCK TABLE call_journal IN EXCLUSIVE MODE"))
+                locked.set_result(None)
+                await release.wait()
+
+        holding = asyncio.run_coroutine_threadsafe(hold(), self._loop.loop)
+        locked.result(timeout=30)
+        try:
+            yield
+        finally:
+            self._loop.loop.call_soon_threadsafe(release.set)
+            holding.result(timeout=30)
+
+    def wait_for_blocked_write(self) -> None:
+        """Returns when somebody waits for a lock."""
+        query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+
+        async def work(db: AsyncSession) -> int:
+            return int((await db.execute(query)).scalar_one())
+
+        wait_until(lambda: self.run(work) > 0, seconds=30, what="a write that is blocked")
