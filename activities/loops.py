@@ -13,38 +13,54 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import structlog
+
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+#: What asks for the end of the process. asyncio lets it out of the loop, which would end the work of everybody.
+_ENDINGS = (SystemExit, KeyboardInterrupt)
 
 
 class LoopThread:
     """Runs coroutines for other loops. The caller's context goes along."""
 
     def __init__(self, name: str) -> None:
+        self._stopping = False
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self.loop = self._started.result()
 
     def _run(self) -> None:
-        async def serve() -> None:
-            self._started.set_result(asyncio.get_running_loop())
-            await asyncio.get_running_loop().create_future()
-
-        try:
-            asyncio.run(serve())
-        except asyncio.CancelledError:
-            return
+        # leaving the runner cancels what is left on the loop
+        with asyncio.Runner() as runner:
+            loop = runner.get_loop()
+            loop.call_soon(self._started.set_result, loop)
+            while not self._stopping:
+                try:
+                    loop.run_forever()
+                except _ENDINGS as ending:
+                    log.warning("code on a shared loop asked for the end of the process", ending=repr(ending))
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Awaits `work`, which runs on this thread's loop. Cancelling the caller cancels the work."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
+        """Awaits `work`, which runs on this thread's loop. Cancelling the caller cancels the work.
+
+        `RuntimeError` when the work asks for the end of the process, as `sys.exit()` does.
+        """
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_contained(work), self.loop))
 
     def stop(self) -> None:
         """Cancels everything that runs here and ends the thread."""
-
-        def cancel_all() -> None:
-            for task in asyncio.all_tasks(self.loop):
-                task.cancel()
-
-        self.loop.call_soon_threadsafe(cancel_all)
+        if not self._stopping:
+            self._stopping = True
+            self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5)
+
+
+async def _contained(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except _ENDINGS as ending:
+        raise RuntimeError(f"The code asked for the end of the process: {ending!r}.") from ending
