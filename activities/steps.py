@@ -202,7 +202,8 @@ def _agents_error(error: Exception, session: StepSession) -> StepError:
 
 
 def _for_history(error: StepError) -> str:
-    return str(error)[:500] if not isinstance(error, ToolInvocationFailed) else "A tool failed."
+    """The part of a message that is ours: what an endpoint, a tool or a library said follows a colon."""
+    return str(error).partition(": ")[0][:500]
 
 
 def _full_text(error: StepError) -> str:

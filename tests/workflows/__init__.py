@@ -1,0 +1,1 @@
+"""The workflow: what its histories hold, what people see of it, and that old histories replay."""

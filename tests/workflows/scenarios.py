@@ -1,0 +1,157 @@
+"""Runs of every kind, and their histories as Temporal keeps them.
+
+`python -m tests.workflows.scenarios` records them anew into `histories/`. That is due when a change of the workflow is
+meant to break running executions, or when a scenario is added; until then the recorded ones must replay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowHistory as History
+
+from tests.support.platform import Platform, running_platform
+
+HISTORIES = Path(__file__).parent / "histories"
+#: Part of every input, prompt, answer and error text of the scenarios; none of these belongs into a history.
+CANARY = "canary"
+
+GRAPH: dict[str, Any] = {
+    "name": "loop of two",
+    "framework": "langgraph",
+    "workflow_definition": {
+        "nodes": [
+            {"id": "write", "type": "llm", "prompt": f"{CANARY}-prompt {{{{ topic }}}}", "output": "texts"},
+            {"id": "publish", "type": "template", "template": f"{CANARY}-output {{{{ topic }}}}", "output": "page"},
+        ],
+        "edges": [
+            {"from": "START", "to": "write"},
+            {"from": "write", "to": "write", "when": "size(texts) < 2"},
+            {"from": "write", "to": "publish", "when": "size(texts) >= 2"},
+            {"from": "publish", "to": "END"},
+        ],
+        "state": {
+            "topic": {"type": "string"},
+            "texts": {"type": "array", "reducer": "append"},
+            "page": {"type": "string"},
+        },
+    },
+}
+CREW: dict[str, Any] = {
+    "name": "crew of one",
+    "framework": "crewai",
+    "workflow_definition": {
+        "agents": {"writer": {"role": "Writer", "goal": f"{CANARY}-goal", "backstory": f"{CANARY}-backstory"}},
+        "tasks": {
+            "draft": {"description": f"{CANARY} {{topic}}", "expected_output": f"{CANARY} line", "agent": "writer"},
+            "shorten": {"description": f"{CANARY} shorter", "expected_output": f"{CANARY} word", "agent": "writer"},
+        },
+    },
+}
+INPUTS = {"topic": f"{CANARY}-input"}
+ANSWER = {"reply": {"content": f"{CANARY}-answer"}}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run that has ended, as Temporal tells it."""
+
+    execution: dict[str, Any]
+    history: History
+    description: WorkflowExecutionDescription
+
+
+def record(platform: Platform) -> dict[str, Recorded]:
+    """Runs all scenarios, one after the other."""
+    return asyncio.run(_record(platform))
+
+
+async def connect(platform: Platform) -> Client:
+    return await Client.connect(platform.stack["temporal_address"], namespace=platform.stack["temporal_namespace"])
+
+
+def run_of(client: Client, execution: dict[str, Any]) -> WorkflowHandle[Any, Any]:
+    return client.get_workflow_handle(execution["temporal"]["workflow_id"])
+
+
+async def _record(platform: Platform) -> dict[str, Recorded]:
+    client = await connect(platform)
+
+    async def told(execution_id: str) -> Recorded:
+        execution = platform.finish(execution_id)
+        run = run_of(client, execution)
+        # Temporal closes the run after it has told its end
+        with suppress(WorkflowFailureError):
+            await run.result()
+        description = await run.describe()
+        handle = client.get_workflow_handle(run.id, run_id=description.run_id)
+        return Recorded(execution, await handle.fetch_history(), description)
+
+    platform.model.set_script([ANSWER])
+    found = {
+        "graph_with_loop": await told(platform.start(GRAPH, INPUTS)),
+        "crew": await told(platform.start(CREW, INPUTS)),
+    }
+
+    refusal = {"reply": {"error": {"status": 500, "message": f"{CANARY}-refusal"}}, "times": 2}
+    platform.model.set_script([{**ANSWER, "times": 1}, refusal, ANSWER])
+    found["step_tried_again"] = await told(platform.start(GRAPH, INPUTS))
+
+    refusal = {"reply": {"error": {"status": 400, "message": f"{CANARY}-refusal"}}, "times": 1}
+    platform.model.set_script([{**ANSWER, "times": 1}, refusal, ANSWER])
+    found["failed"] = await told(platform.start(GRAPH, INPUTS))
+    execution_id = found["failed"].execution["id"]
+    assert platform.http.post(f"/executions/{execution_id}/retry").status_code == 200
+    found["retried"] = await told(execution_id)
+
+    platform.model.set_script([{**ANSWER, "times": 1}, {"gate": "never"}])
+    seen = len(platform.model.calls)
+    execution_id = platform.start(GRAPH, INPUTS)
+    await asyncio.to_thread(platform.model.wait_for_calls, seen + 2)
+    await run_of(client, platform.get(execution_id)).cancel()
+    found["cancelled"] = await told(execution_id)
+    platform.model.release("never")
+    return found
+
+
+def cleaned(history: History) -> dict[str, Any]:
+    """A history without the names of the machine that it was recorded on."""
+    cleaned: dict[str, Any] = _clean(history.to_json_dict())
+    return cleaned
+
+
+def _clean(part: Any) -> Any:
+    if isinstance(part, list):
+        return [_clean(item) for item in part]
+    if isinstance(part, dict):
+        return {name: _clean(value) for name, value in part.items() if name not in ("identity", "stackTrace")}
+    # the queue of one worker process is named after its host
+    return "of-one-worker" if isinstance(part, str) and re.match(r"\d+@", part) else part
+
+
+def recorded() -> Iterator[tuple[str, History]]:
+    """The histories in the tree, by name."""
+    for path in sorted(HISTORIES.glob("*.json")):
+        stored = json.loads(path.read_text())
+        yield path.stem, History.from_json(stored["workflow_id"], stored["history"])
+
+
+def main() -> None:
+    HISTORIES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder) / "data") as platform:
+        for name, told in record(platform).items():
+            stored = {"workflow_id": told.history.workflow_id, "history": cleaned(told.history)}
+            (HISTORIES / f"{name}.json").write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
