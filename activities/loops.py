@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import structlog
 
 T = TypeVar("T")
+
+_THREADS = 64
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +39,8 @@ class LoopThread:
         # leaving the runner cancels what is left on the loop
         with asyncio.Runner() as runner:
             loop = runner.get_loop()
+            # synchronous nodes run in threads: as many as steps may run at once, not as many as there are cores
+            loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix=self._thread.name))
             loop.call_soon(self._started.set_result, loop)
             while not self._stopping:
                 try:

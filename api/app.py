@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
+from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
 from activities.adapters.registry import definition_for
@@ -20,6 +22,9 @@ from models.database import Database
 from omium_core.settings import FRAMEWORKS, Settings
 
 PREFIX = "/api/v1"
+
+# the middleware checks the key; these tell the API's description, and its pages, how one is sent
+_SHOWN_IN_DOCS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -46,7 +51,8 @@ def create_app(settings: Settings) -> FastAPI:
         yield
         await database.close()
 
-    app = FastAPI(
+    # FastAPI's own pages load their scripts from the internet; these do not
+    app: FastAPI = FastAPIOffline(
         title="Omium",
         version="0.1.0",
         description="Durable runs of AI agents: register a workflow, execute it, read its checkpoints.",
@@ -56,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Front, max_body_bytes=settings.max_body_bytes)
     errors.install(app)
     for resource in (workflows, executions, checkpoints, failures, frameworks):
-        app.include_router(resource.router, prefix=PREFIX)
+        app.include_router(resource.router, prefix=PREFIX, dependencies=_SHOWN_IN_DOCS)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)
     return app
