@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -66,7 +67,10 @@ class ModelProvider:
 
     async def models(self, model: str = "") -> bytes:
         """The endpoint's list of models, or what it tells about one."""
-        async with self._exchange("GET", f"models/{model}" if model else "models") as response:
+        if {".", ".."} & set(model.split("/")):
+            raise _own_refusal("There is no such model.", "model_not_found", status=404)
+        # quoted, or a name could reach other endpoints of the provider, with its key
+        async with self._exchange("GET", f"models/{quote(model)}" if model else "models") as response:
             return await self._read(response)
 
     async def ask(self, endpoint: str, request: dict[str, Any], on_chunk: Callable[[bytes], None]) -> Answer:
@@ -199,9 +203,9 @@ def _base_url(given: str) -> str:
     return f"{url}/v1" if separator and "/" not in rest else url
 
 
-def _own_refusal(message: str, code: str) -> Refusal:
+def _own_refusal(message: str, code: str, *, status: int = 400) -> Refusal:
     body = {"error": {"message": message, "type": "invalid_request_error", "code": code}}
-    return Refusal(400, json.dumps(body).encode(), JSON_TYPE)
+    return Refusal(status, json.dumps(body).encode(), JSON_TYPE)
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -134,13 +134,20 @@ def streamed_text(chunks: Any) -> str:
 @contextmanager
 def odd_provider(
     body: bytes, *, status: int = 200, content_type: str = "application/json", headers: Mapping[str, str] | None = None
-) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A provider that gives every call this answer; its base URL, and the requests that it got."""
-    got: list[dict[str, Any]] = []
+) -> Iterator[tuple[str, list[Any]]]:
+    """A provider that gives every call this answer; its base URL, and what it got: bodies, and the paths of GETs."""
+    got: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             got.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self._answer()
+
+        def do_GET(self) -> None:
+            got.append(self.path)
+            self._answer()
+
+        def _answer(self) -> None:
             self.send_response(status)
             for name, value in {"content-type": content_type, **(headers or {})}.items():
                 self.send_header(name, value)

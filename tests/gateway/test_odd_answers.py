@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -179,6 +180,31 @@ def test_no_endpoint_is_configured(make_scene: MakeScene) -> None:
             with pytest.raises(openai.BadRequestError, match="OMIUM_LLM_BASE_URL"):
                 chat(scene.client(session))
             assert session.rejection is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "reached"),
+    [
+        ("m?x=1", ["/v1/models/m"]),
+        ("a%3Fb", ["/v1/models/a%3Fb"]),
+        ("..%2Ffiles", []),
+        ("%2E%2E/files", []),
+        ("a/../../files", []),
+    ],
+)
+def test_name_of_a_model_reaches_nothing_but_models(make_scene: MakeScene, name: str, reached: list[str]) -> None:
+    with (
+        odd_provider(b"{}") as (url, got),
+        make_scene(llm_base_url=url) as scene,
+        scene.step() as (_, session),
+        socket.create_connection((scene.gateway.host, scene.gateway.port)) as raw,
+    ):
+        # by hand, because clients tidy paths up
+        raw.sendall(
+            f"GET /s/{session.token}/v1/models/{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
+        )
+        status = int(raw.makefile("rb").readline().split()[1])
+        assert (status, got) == (200 if reached else 404, reached)
 
 
 def test_request_that_is_too_long(make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from activities.adapters.base import StaleAttempt, ToolFailed
 from activities.gateway.identity import calling_as
 from tests.gateway.conftest import MakeScene
 from tests.gateway.support import Scene, chat, in_thread, text_of
+from tests.support.loopback import listens, wait_until
 
 done: list[tuple[str, str]] = []
 go_on = threading.Event()
@@ -145,6 +146,19 @@ async def test_cancelled_caller_loses_nothing(scene: Scene) -> None:
     with scene.attempt(step) as session:
         assert await scene.tools(session).call("wait_long", {"seat": "1A"}) == "waited"
     assert len(done) == 1
+
+
+async def test_stopping_waits_for_a_tool_that_runs(scene: Scene) -> None:
+    with scene.step() as (step, session):
+        calling = asyncio.create_task(scene.tools(session).call("wait_long", {"seat": "1A"}))
+        await asyncio.to_thread(wait_until, lambda: len(done) == 1, seconds=10, what="the tool runs")
+        calling.cancel()
+        await asyncio.wait([calling])
+    stopping = asyncio.create_task(asyncio.to_thread(scene.gateway.stop))
+    await asyncio.to_thread(wait_until, lambda: not listens(scene.gateway.port), seconds=10, what="the end begins")
+    go_on.set()
+    await stopping
+    assert len(scene.journal(step)) == 1
 
 
 def test_tool_that_blocks_holds_up_nobody(scene: Scene) -> None:
