@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import statistics
@@ -51,7 +52,7 @@ def chain(steps: int) -> dict[str, Any]:
         for n in range(steps)
     ]
     names = ["START", *(node["id"] for node in nodes), "END"]
-    edges = [{"from": before, "to": after} for before, after in zip(names, names[1:], strict=False)]
+    edges = [{"from": before, "to": after} for before, after in itertools.pairwise(names)]
     return {"nodes": nodes, "edges": edges, "state": {"topic": {"type": "string"}, "text": {"type": "string"}}}
 
 

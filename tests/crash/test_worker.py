@@ -46,7 +46,10 @@ CREW_CALLS = 4
 
 #: What the model says depends on the request alone: a call that is asked again after a kill gets the same answer.
 GRAPH_RULES = [
-    {"when": {"system": "strict reviewer", "last": "first draft"}, "reply": {"json": {"score": 3, "advice": "Shorter."}}},
+    {
+        "when": {"system": "strict reviewer", "last": "first draft"},
+        "reply": {"json": {"score": 3, "advice": "Shorter."}},
+    },
     {"when": {"system": "strict reviewer"}, "reply": {"json": {"score": 9, "advice": "Good."}}},
     {"when": {"system": "You are a writer", "last": "Your last draft was"}, "reply": {"content": "second draft"}},
     {"when": {"system": "You are a writer"}, "reply": {"content": "first draft"}},
