@@ -156,6 +156,8 @@ async def test_stopping_waits_for_a_tool_that_runs(scene: Scene) -> None:
         await asyncio.wait([calling])
     stopping = asyncio.create_task(asyncio.to_thread(scene.gateway.stop))
     await asyncio.to_thread(wait_until, lambda: not listens(scene.gateway.port), seconds=10, what="the end begins")
+    ended, _ = await asyncio.wait([stopping], timeout=0.5)
+    assert not ended
     go_on.set()
     await stopping
     assert len(scene.journal(step)) == 1
