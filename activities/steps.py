@@ -193,12 +193,20 @@ def _agents_error(error: Exception, session: StepSession) -> StepError:
     """The failure's type, for what the framework, the agent or a tool raised."""
     if isinstance(error, StepError):
         return error
-    if session.rejection is not None:
-        # the framework wraps what the endpoint said in errors of its own
+    if session.rejection is not None and _is_from_endpoint(error):
         return session.rejection
     if isinstance(error, ToolFailed):
         return ToolInvocationFailed(f"A tool failed: {error}")
     return AgentFailed(f"{type(error).__name__} in the agent's code.")
+
+
+def _is_from_endpoint(error: BaseException | None) -> bool:
+    """Whether a refusal by the endpoint is what the framework wrapped; an agent may also have coped with one before."""
+    while error is not None:
+        if isinstance(getattr(error, "status_code", None), int):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _for_history(error: StepError) -> str:

@@ -33,5 +33,5 @@ def build_worker(
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
         max_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_timeout / 3),
         default_heartbeat_throttle_interval=timedelta(seconds=settings.heartbeat_timeout / 3),
-        graceful_shutdown_timeout=timedelta(seconds=10),
+        graceful_shutdown_timeout=timedelta(seconds=5),
     )

@@ -160,7 +160,7 @@ class ModelProvider:
             raise _own_refusal("OMIUM_LLM_BASE_URL is no valid address.", "no_model_endpoint") from None
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise ModelUnavailable(f"The model endpoint {self.base_url} did not answer ({reason}).") from None
+            raise ModelUnavailable(f"The model endpoint {self.base_url} did not answer: {reason}.") from None
 
     async def _read(self, response: httpx.Response) -> bytes:
         return b"".join([chunk async for chunk in self._bytes(response)])

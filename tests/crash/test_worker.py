@@ -9,6 +9,7 @@ import pytest
 
 from tests.crash.conftest import sampled
 from tests.support.platform import Platform, sample
+from tests.support.stack import wait_until
 
 #: Two calls and a tool in the first task, then one call in each of the two others: several calls inside one step.
 CREW: dict[str, Any] = {
@@ -73,6 +74,10 @@ def kill_at(
     platform.model.set_script(rules, hold_call=seen + call)
     execution_id = platform.start(workflow, inputs)
     platform.model.wait_until_held()
+    # parallel calls may just have been answered: in flight is what the journal does not have yet
+    wait_until(
+        lambda: platform.answered(execution_id) == len(platform.model.calls) - seen - 1, "one call in flight alone"
+    )
     platform.stack.kill("worker")
     platform.model.release(f"call-{seen + call}")
     execution = platform.finish(execution_id)

@@ -130,12 +130,14 @@ def test_redirect_is_refused_and_not_followed(make_scene: MakeScene) -> None:
     ("given", "least", "most"),
     [
         ("2.5", 2.5, 2.5),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=1000), usegmt=True), 900, 1000),
+        ("in 1000 s", 900, 1000),
         ("1e12", 3600, 3600),
         ("-1", 0, 0),
     ],
 )
 def test_pause_that_an_endpoint_asks_for(make_scene: MakeScene, given: str, least: float, most: float) -> None:
+    if given == "in 1000 s":
+        given = format_datetime(datetime.now(UTC) + timedelta(seconds=1000), usegmt=True)
     with (
         odd_provider(b"{}", status=429, headers={"retry-after": given}) as (url, _),
         make_scene(llm_base_url=url) as scene,

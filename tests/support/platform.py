@@ -62,6 +62,10 @@ class Platform:
         execution: dict[str, Any] = answer.json()
         return execution
 
+    def answered(self, execution_id: str) -> int:
+        """How many of its model calls are in the journal."""
+        return sum(agent["llm_calls"] for agent in self.get(execution_id)["agents"])
+
     def finish(self, execution_id: str, *, timeout: float = 90.0) -> dict[str, Any]:
         """The execution when it has ended; parts of the stack may be down in between."""
         execution: dict[str, Any] = self.client.executions.wait_for_completion(

@@ -74,4 +74,6 @@ def _part(directory: DataDir, name: str, title: str, module: str, env: Mapping[s
         address=address,
         before_start=lambda: ready_file.unlink(missing_ok=True),
         explains_its_exit=True,
+        # a worker ends its steps, then the gateway waits for answers that are being paid for
+        grace=30.0,
     )
