@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query
 
 from api.auth.principal import Principal
 from api.deps import Executions, requires
-from api.schemas.common import PageQuery, listing
+from api.schemas.common import Instant, PageQuery, listing
 from api.schemas.executions import (
     EventList,
     EventView,
@@ -48,8 +47,8 @@ async def list_all(
     status: Status | None = None,
     workflow_id: UUID | None = None,
     framework: Annotated[str | None, Query(max_length=50)] = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
+    created_after: Instant | None = None,
+    created_before: Instant | None = None,
 ) -> dict[str, Any]:
     found, summaries = await executions.search(
         caller,

@@ -1,0 +1,126 @@
+"""Who may do what, asked of every operation that the API publishes."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from models.database import Database
+from models.tables import Tenant
+from models.tables.base import new_id, now
+from tests.api.conftest import Caller, KeyMaker
+from tests.support.tenants import Owned, add_execution, add_tenant
+
+PROTECTED = "/api/v1/"
+CHANGES = ("post", "put", "patch", "delete")
+#: What an operation needs beside its ids to be understood.
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/api/v1/workflows"): {"name": "w", "framework": "langgraph", "workflow_definition": {}},
+}
+
+
+def operations(app: FastAPI) -> list[tuple[str, str]]:
+    """Method and path of everything behind a key."""
+    paths = app.openapi()["paths"]
+    found = [(method, path) for path in paths if path.startswith(PROTECTED) for method in paths[path]]
+    assert len(found) >= 16
+    return found
+
+
+async def ask(client: httpx.AsyncClient, method: str, path: str, row: Owned) -> httpx.Response:
+    """Calls an operation with the ids of a tenant's rows, wherever it takes one."""
+    ids = {"workflow_id": row.workflow, "execution_id": row.execution, "checkpoint_id": row.checkpoint}
+    ids = {**ids, "failure_id": row.failure}
+    url = re.sub(r"{(\w+)}", lambda found: str(ids.get(found[1], "langgraph")), path)
+    body = BODIES.get((method, path), {"workflow_id": str(row.workflow)} if path.endswith("/executions") else {})
+    params = {"execution_id": str(row.execution)} if path.endswith("/checkpoints") else {}
+    return await client.request(method, url, json=body if method in CHANGES else None, params=params)
+
+
+@pytest.fixture
+async def theirs(database: Database) -> Owned:
+    """What another tenant has."""
+    return await add_execution(database, await add_tenant(database))
+
+
+async def test_without_a_key_nothing_is_answered(app: FastAPI, as_caller: Caller, theirs: Owned) -> None:
+    async with as_caller(None) as client:
+        for method, path in operations(app):
+            assert (await ask(client, method, path, theirs)).status_code == 401, (method, path)
+
+
+async def test_every_operation_needs_a_permission(
+    app: FastAPI, as_caller: Caller, key_of: KeyMaker, theirs: Owned
+) -> None:
+    async with as_caller(await key_of(theirs.tenant_id)) as client:
+        for method, path in operations(app):
+            answer = await ask(client, method, path, theirs)
+            assert answer.status_code == 403, (method, path)
+            assert answer.json()["error"]["code"] == "AUTH_INSUFFICIENT_PERMISSIONS"
+
+
+async def test_key_for_reading_changes_nothing(
+    app: FastAPI, as_caller: Caller, key_of: KeyMaker, theirs: Owned
+) -> None:
+    async with as_caller(await key_of(theirs.tenant_id, "read")) as client:
+        for method, path in operations(app):
+            # the state behind a checkpoint is not in the store, which is another matter
+            wanted = (403,) if method in CHANGES else (200, 500) if path.endswith("/data") else (200,)
+            assert (await ask(client, method, path, theirs)).status_code in wanted, (method, path)
+
+
+async def test_another_tenants_ids_do_not_exist(app: FastAPI, http: httpx.AsyncClient, theirs: Owned) -> None:
+    with_id = [(method, path) for method, path in operations(app) if "_id}" in path]
+    assert len(with_id) >= 10
+    for method, path in [*with_id, ("get", "/api/v1/checkpoints"), ("post", "/api/v1/executions")]:
+        answer = await ask(http, method, path, theirs)
+        assert answer.status_code == 404, (method, path, answer.text)
+        assert answer.json()["error"]["code"].endswith("_NOT_FOUND")
+
+
+async def test_filters_and_cursors_do_not_lead_to_another_tenant(
+    http: httpx.AsyncClient, theirs: Owned, database: Database, tenant: UUID
+) -> None:
+    ours = await add_execution(database, tenant)
+    for path, name, filters in (
+        ("workflows", "workflows", {"cursor": new_id()}),
+        ("executions", "executions", {"cursor": new_id()}),
+        ("failures", "failures", {"cursor": new_id()}),
+    ):
+        found = (await http.get(f"/api/v1/{path}", params=filters)).json()
+        assert [row["id"] for row in found[name]] == [str(getattr(ours, path[:-1]))]
+        assert found["total"] == 1
+    for path, filters in (
+        ("executions", {"workflow_id": theirs.workflow}),
+        ("failures", {"execution_id": theirs.execution}),
+        ("executions", {"cursor": theirs.execution, "workflow_id": theirs.workflow}),
+    ):
+        assert (await http.get(f"/api/v1/{path}", params=filters)).json()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"expires_at": now() - timedelta(seconds=1)}, {"revoked_at": now()}, {"is_active": False}],
+    ids=["expired", "revoked", "inactive"],
+)
+async def test_key_that_is_over(as_caller: Caller, key_of: KeyMaker, tenant: UUID, options: dict[str, Any]) -> None:
+    async with as_caller(await key_of(tenant, "read", **options)) as client:
+        answer = await client.get("/api/v1/workflows")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+async def test_key_of_a_tenant_that_left(as_caller: Caller, key_of: KeyMaker, tenant: UUID, database: Database) -> None:
+    key = await key_of(tenant, "read", expires_at=now() + timedelta(hours=1))
+    async with database.transaction() as session:
+        row = await session.get(Tenant, tenant)
+        assert row is not None
+        row.deleted_at = now()
+        session.add(row)
+    async with as_caller(key) as client:
+        assert (await client.get("/api/v1/workflows")).status_code == 401
