@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import structlog
+import uvloop
 
 T = TypeVar("T")
 
@@ -37,7 +38,7 @@ class LoopThread:
 
     def _run(self) -> None:
         # leaving the runner cancels what is left on the loop
-        with asyncio.Runner() as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             loop = runner.get_loop()
             # synchronous nodes run in threads: as many as steps may run at once, not as many as there are cores
             loop.set_default_executor(ThreadPoolExecutor(_THREADS, thread_name_prefix=self._thread.name))

@@ -79,7 +79,7 @@ async def measure(described: dict[str, Any], steps: int, runs: int, in_flight: i
         latency: dict[str, list[float]] = {"raw": [], "omium": []}
         rate: dict[str, list[float]] = {"raw": [], "omium": []}
         call: dict[str, list[float]] = {"raw": [], "omium": []}
-        for _ in range(3):
+        for _ in range(5):
             for name, start in (("raw", start_raw), ("omium", start_ours)):
                 latency[name] += await one_after_the_other(start, client, 8)
                 rate[name].append(await many_at_once(start, client, runs, in_flight))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import signal
 import sys
@@ -89,6 +90,9 @@ async def _preload(frameworks: Frameworks, settings: Settings) -> None:
     """Imports the frameworks while nobody waits for them, one after the other."""
     for framework in settings.frameworks:
         await frameworks.adapter(framework)
+    # a framework is a hundred thousand objects that stay: the collector need not look at them again and again
+    gc.collect()
+    gc.freeze()
 
 
 def use_agent_path(settings: Settings) -> None:
