@@ -22,6 +22,7 @@ from activities.adapters.base import (
     Adapter,
     BadDefinition,
     JsonObject,
+    ModelRejected,
     StaleAttempt,
     StepContext,
     StepError,
@@ -191,10 +192,11 @@ def _classify(error: Exception) -> StepError:
 
 def _agents_error(error: Exception, session: StepSession) -> StepError:
     """The failure's type, for what the framework, the agent or a tool raised."""
+    if session.rejection is not None and (isinstance(error, ModelRejected) or _is_from_endpoint(error)):
+        # the gateway's words name the endpoint
+        return session.rejection
     if isinstance(error, StepError):
         return error
-    if session.rejection is not None and _is_from_endpoint(error):
-        return session.rejection
     if isinstance(error, ToolFailed):
         return ToolInvocationFailed(f"A tool failed: {error}")
     return AgentFailed(f"{type(error).__name__} in the agent's code.")

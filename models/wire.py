@@ -57,6 +57,8 @@ class RunInput:
     #: Set when the run continues from a checkpoint: the step that comes next.
     next_step: Step | None = None
     steps_done: int = 0
+    #: What the Temporal runs before this one used, as the details show it.
+    totals: dict[str, int] = field(default_factory=dict)
     #: How often the execution had been taken up again when this run began.
     retry: int = 0
 

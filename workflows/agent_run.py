@@ -29,7 +29,7 @@ class AgentRun:
         self._checkpoint = run.checkpoint
         self._done = run.steps_done
         self._step: Step | None = None
-        self._totals = {"model_calls": 0, "tool_calls": 0, "tokens": 0}
+        self._totals = {"model_calls": 0, "tool_calls": 0, "tokens": 0, **run.totals}
 
     @workflow.run
     async def run(self, run: RunInput) -> RunResult:
@@ -56,7 +56,7 @@ class AgentRun:
         self._tell("completed")
         return RunResult(status="completed", steps=self._done, checkpoint=self._checkpoint)
 
-    @workflow.query(description="state, steps done, the step that runs, the last checkpoint")
+    @workflow.query(description="steps done, the step that runs, the last checkpoint, the lineage")
     def status(self) -> dict[str, object]:
         return {
             "steps_done": self._done,
@@ -139,7 +139,9 @@ class AgentRun:
             workflow.upsert_search_attributes([temporal.RUN_STATE.value_set(state)])
 
     def _continue_as_new(self, step: Step) -> None:
-        workflow.continue_as_new(replace(self._run, checkpoint=self._checkpoint, next_step=step, steps_done=self._done))
+        workflow.continue_as_new(
+            replace(self._run, checkpoint=self._checkpoint, next_step=step, steps_done=self._done, totals=self._totals)
+        )
 
 
 def _reason(error: BaseException) -> tuple[str, str]:
