@@ -93,6 +93,8 @@ async def _preload(frameworks: Frameworks, settings: Settings) -> None:
     # a framework is a hundred thousand objects that stay: the collector need not look at them again and again
     gc.collect()
     gc.freeze()
+    # a step makes some ten thousand objects, nearly all of which are gone by their count before a collection
+    gc.set_threshold(20_000, 20, 20)
 
 
 def use_agent_path(settings: Settings) -> None:
