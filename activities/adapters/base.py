@@ -10,8 +10,8 @@ What each adapter must do is proved by `tests/conformance/`; a new adapter passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from omium_core.errors import Problem
@@ -111,7 +111,6 @@ class StepContext:
     tools: ToolBox
     #: Reports that the step is alive and what it is doing, in a few words; cheap, callable from any thread.
     progress: Callable[[str], None] = lambda _note: None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
