@@ -16,6 +16,7 @@ import uvloop
 from prometheus_client import start_http_server
 from temporalio.client import Client
 
+from activities.adapters.registry import INSTALLED_AS
 from activities.frameworks import Frameworks
 from activities.gateway import identity
 from activities.gateway.gateway import Gateway
@@ -120,9 +121,10 @@ def use_agent_path(settings: Settings) -> None:
 def check_frameworks(settings: Settings) -> None:
     """Refuses to serve a framework that is not installed: each of its steps would fail."""
     for framework in settings.frameworks:
-        if importlib.util.find_spec(framework) is None:
+        module = INSTALLED_AS.get(framework, framework)
+        if module and importlib.util.find_spec(module) is None:
             raise ConfigurationError(
-                f"OMIUM_FRAMEWORKS names {framework}, which is not installed: install the extra {framework!r}, "
+                f"OMIUM_FRAMEWORKS names {framework}, which is not installed: install the extra {framework.replace('_', '-')!r}, "
                 "or name only what this worker is to serve."
             )
 

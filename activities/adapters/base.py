@@ -10,9 +10,9 @@ What each adapter must do is proved by `tests/conformance/`; a new adapter passe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from omium_core.errors import Problem
 
@@ -62,6 +62,72 @@ class FrameworkDefinition(Protocol):
     def view(self, state: JsonObject) -> JsonObject:
         """A state for people: plain JSON of values and outputs, without the framework's bookkeeping."""
 
+    def values(self, state: JsonObject) -> JsonObject:
+        """The fields of a state that conditions may name (`state.score > 3`), as plain JSON.
+
+        A graph's state fields; the outputs of a crew's tasks by their names; the messages of a team as `messages`.
+        """
+
+    def units(self, definition: JsonObject, state: JsonObject) -> tuple[str, ...]:
+        """The names under which a definition may speak of the step that comes next from `state`: its task, agent, nodes.
+
+        Empty where only running the step tells (a selector that asks a model), and when the run is done.
+        """
+
+    def unit_names(self, definition: JsonObject) -> frozenset[str]:
+        """All names that `units` may ever give for this definition, so that a misspelt one is found when it arrives."""
+
+    def edit(self, definition: JsonObject, state: JsonObject, edit: Edit) -> tuple[JsonObject, JsonObject]:
+        """A definition and a state with an edit applied; what was given stays as it is.
+
+        Raises `InvalidInput` with paths from the root of the edit (`prompts.writer`, `values.score`, `inputs.topic`) for
+        names that are not there and values that do not fit.
+        """
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a person or a policy changes when a run goes on from a checkpoint.
+
+    `prompts` maps the name of an agent, task or node to its new prompt: a text for the one that matters most (a task's
+    description, an agent's instructions, a node's prompt), or an object of text fields to change several. `models` maps
+    such names, or `*` for all, to another model. `values` are laid over the state's fields, as `values()` names them;
+    `inputs` over the run's inputs.
+    """
+
+    prompts: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
+    models: Mapping[str, str] = field(default_factory=dict)
+    values: JsonObject = field(default_factory=dict)
+    inputs: JsonObject = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.prompts or self.models or self.values or self.inputs)
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """A question that a step asks a person before it can be done.
+
+    `id` is the same in every attempt of the step. `question` is what the framework handed over for the person.
+    """
+
+    id: str
+    question: Json
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person said to an interrupt. `value` is what came with it, None where nothing did."""
+
+    decision: Literal["approve", "reject", "edit"]
+    value: Json = None
+
+    @property
+    def reply(self) -> Json:
+        """What a framework that waits for one value is given: the value, else whether it was approved."""
+        return self.value if self.value is not None else self.decision != "reject"
+
 
 @dataclass(frozen=True)
 class ModelEndpoint:
@@ -109,6 +175,8 @@ class StepContext:
     attempt: int
     model: ModelEndpoint
     tools: ToolBox
+    #: What people answered to the interrupts of earlier attempts of this step, by the interrupt's id.
+    answers: Mapping[str, Answer] = field(default_factory=dict)
     #: Reports that the step is alive and what it is doing, in a few words; cheap, callable from any thread.
     progress: Callable[[str], None] = lambda _note: None
 
@@ -118,13 +186,19 @@ class StepResult:
     """What one step did.
 
     `state` is the whole state after it. `next_step` is the name of what comes next, or None when the run is done; then
-    `outputs` holds the run's result. `unit` is what the step itself produced (for people: the agent's or nodes' output).
+    `outputs` holds the run's result. `unit` is what the step itself produced (for people: the agent's or nodes' output),
+    `units` the names of what ran, as `FrameworkDefinition.units` gives them.
+
+    With `interrupts` the step is not done: it waits for answers and is then run again from the state that it began with,
+    with `StepContext.answers`; the other fields mean nothing. Its answered calls are in the journal.
     """
 
     state: JsonObject
     next_step: str | None
     outputs: Json = None
     unit: Json = None
+    units: tuple[str, ...] = ()
+    interrupts: tuple[Interrupt, ...] = ()
 
 
 class Adapter(Protocol):

@@ -14,12 +14,13 @@ from typing import Final, cast
 
 from activities.adapters.base import Adapter, FrameworkDefinition
 from omium_core.errors import InvalidInput, Problem
-from omium_core.settings import Settings
+from omium_core.settings import FRAMEWORKS, Settings
 
 #: Each package has `definition.DEFINITION` and `adapter.create(settings, scratch)`.
-PACKAGES: Final[Mapping[str, str]] = MappingProxyType(
-    {"crewai": "activities.adapters.crewai", "langgraph": "activities.adapters.langgraph"}
-)
+PACKAGES: Final[Mapping[str, str]] = MappingProxyType({name: f"activities.adapters.{name}" for name in FRAMEWORKS})
+
+#: The import name of each framework, where it is not the framework's own name; empty where there is none to install.
+INSTALLED_AS: Final[Mapping[str, str]] = MappingProxyType({"autogen": "autogen_agentchat", "flow": ""})
 
 
 def definition_for(name: str) -> FrameworkDefinition:
