@@ -62,9 +62,16 @@ class Execution(Table, table=True):
     checkpoint_count: int = 0
     current_checkpoint: str | None = Field(default=None, max_length=255)
     retry_count: int = 0
+    #: The nodes of a flow and what they wait for, as the run's workflow needs them (`models.wire.FlowNode`).
+    flow: list[dict[str, Any]] | None = json_field()
+    #: The policies that the run began with, resolved.
+    policy: dict[str, Any] | None = json_field()
+    forked_from: UUID | None = Field(default=None, foreign_key="executions.id", ondelete="SET NULL")
+    forked_from_checkpoint: UUID | None = None
     meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
 
     started_at: datetime | None = optional_time_field()
+    paused_at: datetime | None = optional_time_field()
     completed_at: datetime | None = optional_time_field()
     created_at: datetime = time_field()
     updated_at: datetime = time_field()
@@ -79,7 +86,8 @@ class Agent(Table, table=True):
     __tablename__ = "agents"
     __table_args__ = (
         CheckConstraint(
-            "status IN ('pending', 'running', 'completed', 'failed', 'rolled_back', 'cancelled')", name="valid_status"
+            "status IN ('pending', 'running', 'waiting', 'completed', 'skipped', 'failed', 'rolled_back', 'cancelled')",
+            name="valid_status",
         ),
         UniqueConstraint("execution_id", "lineage", "step_index"),
     )
@@ -88,6 +96,8 @@ class Agent(Table, table=True):
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE")
     execution_id: UUID = Field(foreign_key="executions.id", ondelete="CASCADE")
     lineage: int = 0
+    #: The node of a flow that the step belongs to; empty for a run without branches.
+    branch: str = Field(default="", max_length=255, sa_column_kwargs={"server_default": ""})
     step_index: int
     name: str = Field(max_length=255)
     framework: str = Field(max_length=50)

@@ -18,12 +18,17 @@ class Failure(Table, table=True):
     __tablename__ = "failures"
     __table_args__ = (
         CheckConstraint("severity IN ('low', 'medium', 'high', 'critical')", name="valid_severity"),
-        CheckConstraint("recovery_status IN ('pending', 'resolved')", name="valid_recovery_status"),
+        CheckConstraint(
+            "recovery_status IN ('pending', 'in_progress', 'resolved', 'escalated')", name="valid_recovery_status"
+        ),
     )
 
     id: UUID = id_field()
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
     execution_id: UUID = Field(foreign_key="executions.id", ondelete="CASCADE", index=True)
+    agent_id: UUID | None = Field(default=None, foreign_key="agents.id", ondelete="SET NULL")
+    #: The last checkpoint before it.
+    checkpoint_id: UUID | None = Field(default=None, foreign_key="checkpoints.id", ondelete="SET NULL")
     lineage: int = 0
     step_index: int | None = None
     step_name: str | None = Field(default=None, max_length=255)
@@ -34,6 +39,8 @@ class Failure(Table, table=True):
     root_cause: str | None = None
     recovery_suggestion: str | None = None
     is_recoverable: bool = True
+    #: The type of the last thing that was done about it.
+    recovery_action: str | None = Field(default=None, max_length=100)
     recovery_status: str = Field(default="pending", max_length=50)
     meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     created_at: datetime = time_field()
