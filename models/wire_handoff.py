@@ -6,6 +6,9 @@ lies in a checkpoint. `workflows.handoff` holds the rules; nothing else makes or
 
 # no `from __future__ import annotations` here: annotations that are text make decoding three times as slow
 from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["open", "committed", "rejected", "failed", "abandoned"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Round:
     index: int = 1
     proposal: Proposal = field(default_factory=Proposal)
     required: int = 1
-    status: str = "open"
+    status: Status = "open"
     reason: str = ""
     opened_at: str = ""
     closed_at: str = ""
