@@ -8,7 +8,7 @@ lies in a checkpoint. `workflows.handoff` holds the rules; nothing else makes or
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["open", "committed", "rejected", "failed", "abandoned"]
+Status = Literal["open", "committed", "rejected", "failed", "cancelled"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Round:
     """One entry of an execution's log of handoffs: what is proposed, and how it stands.
 
     `terms` holds all terms, the present one last. `status` is `open`, `committed`, `rejected` (a quorum became
-    impossible), `failed` (none came within the terms) or `abandoned` (the run went elsewhere); all but `open` are final,
+    impossible), `failed` (none came within the terms) or `cancelled` (the run went elsewhere); all but `open` are final,
     and `reason` says why. `required` is the number of acknowledgements that commit.
     """
 

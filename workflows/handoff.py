@@ -153,9 +153,9 @@ def leader_of(round_: Round, term: int) -> str:
     return candidates[(term - 1) % len(candidates)]
 
 
-def abandon(round_: Round, why: str, now: str = "") -> Round:
+def cancel(round_: Round, why: str, now: str = "") -> Round:
     """Closes an open round that the run no longer waits for: it was rolled back or cancelled."""
-    return _close(round_, "abandoned", why, now) if round_.open else round_
+    return _close(round_, "cancelled", why, now) if round_.open else round_
 
 
 def earlier_vote(round_: Round, voter: str) -> Vote | None:

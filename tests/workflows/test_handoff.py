@@ -178,12 +178,12 @@ def test_vote_without_term_and_hash_is_for_what_can_be_seen() -> None:
     assert handoff.address(second, vote("ann")) == vote("ann")
 
 
-def test_abandoned_round_takes_no_votes_and_a_committed_one_stays() -> None:
-    gone = handoff.abandon(opened(), "rolled back")
-    assert (gone.status, gone.reason) == ("abandoned", "rolled back")
+def test_cancelled_round_takes_no_votes_and_a_committed_one_stays() -> None:
+    gone = handoff.cancel(opened(), "rolled back")
+    assert (gone.status, gone.reason) == ("cancelled", "rolled back")
     assert handoff.cast(gone, vote("ann")).effect == "late"
     committed = handoff.cast(opened(quorum="any"), vote("ann")).round
-    assert handoff.abandon(committed, "rolled back") == committed
+    assert handoff.cancel(committed, "rolled back") == committed
 
 
 def test_long_reasons_are_cut() -> None:
@@ -193,7 +193,7 @@ def test_long_reasons_are_cut() -> None:
 
 def test_index_is_given_out_once() -> None:
     log, first = handoff.propose(HandoffLog(), proposal())
-    log = handoff.put(log, handoff.abandon(first, "rolled back"))
+    log = handoff.put(log, handoff.cancel(first, "rolled back"))
     log, second = handoff.propose(handoff.forget(log, 1), proposal())
     assert (first.index, second.index) == (1, 2)
     assert handoff.find(log, 1) is None
@@ -205,7 +205,7 @@ def test_closed_round_is_not_replaced() -> None:
     log, first = handoff.propose(HandoffLog(), proposal(quorum="any"))
     committed = handoff.cast(first, vote("ann")).round
     log = handoff.put(log, committed)
-    assert handoff.put(log, handoff.abandon(first, "too late")) == log
+    assert handoff.put(log, handoff.cancel(first, "too late")) == log
 
 
 @pytest.mark.parametrize("rule_", ["all", 2])
@@ -303,7 +303,7 @@ class Handoffs(RuleBasedStateMachine):
     @rule(data=st.data())
     def rolled_back(self, data: st.DataObject) -> None:
         if (round_ := self.pick(data)) is not None:
-            self.happens("abandon", round_.index)
+            self.happens("cancel", round_.index)
 
     @rule(data=st.data())
     def recorded(self, data: st.DataObject) -> None:
@@ -349,14 +349,14 @@ def applied(log: HandoffLog, kind: str, event: Any) -> HandoffLog:
         return handoff.propose(log, event)[0]
     if kind == "forget":
         return handoff.forget(log, event)
-    index = event if kind == "abandon" else event[0]
+    index = event if kind == "cancel" else event[0]
     round_ = handoff.find(log, index)
     assert round_ is not None
     if kind == "vote":
         return handoff.put(log, handoff.cast(round_, event[1]).round)
     if kind == "end":
         return handoff.put(log, handoff.next_term(round_, event[1], event[2]))
-    return handoff.put(log, handoff.abandon(round_, "rolled back"))
+    return handoff.put(log, handoff.cancel(round_, "rolled back"))
 
 
 TestHandoffs = Handoffs.TestCase
