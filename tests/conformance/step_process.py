@@ -7,10 +7,11 @@ import json
 import os
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from activities.adapters.base import ModelEndpoint, StepContext
+from activities.adapters.base import Answer, ModelEndpoint, StepContext
 from activities.adapters.registry import load_adapter
 from omium_core.settings import Settings
 from tests.support.toolbox import MemoryToolBox
@@ -20,9 +21,16 @@ async def _step(asked: dict[str, Any], scratch: Path) -> dict[str, Any]:
     adapter = load_adapter(asked["framework"], Settings(), scratch)
     state = asked["state"] or adapter.start(asked["definition"], asked["inputs"])
     endpoint = ModelEndpoint(asked["base_url"], "placeholder", asked["default_model"])
-    context = StepContext("run", asked["index"], 1, endpoint, MemoryToolBox())
+    answers = {name: Answer(**answer) for name, answer in asked["answers"].items()}
+    context = StepContext(asked["execution_id"], asked["index"], asked["attempt"], endpoint, MemoryToolBox(), answers)
     result = await adapter.run_step(asked["definition"], state, context)
-    return {"pid": os.getpid(), "state": result.state, "next_step": result.next_step, "outputs": result.outputs}
+    return {
+        "pid": os.getpid(),
+        "state": result.state,
+        "next_step": result.next_step,
+        "outputs": result.outputs,
+        "interrupts": [asdict(interrupt) for interrupt in result.interrupts],
+    }
 
 
 if __name__ == "__main__":

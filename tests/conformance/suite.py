@@ -10,25 +10,28 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jsonschema
 import pytest
 
-from activities.adapters.base import Adapter, FrameworkDefinition, JsonObject
-from activities.adapters.registry import PACKAGES, definition_for, load_adapter
-from omium_core.settings import Settings
-from tests.conformance.runs import DEFAULT_MODEL, Case, Run, advance, run_to_the_end, to_bytes
+from activities.adapters.base import Adapter, FrameworkDefinition, JsonObject, ModelRejected, StepError
+from tests.conformance.edits import Edits
+from tests.conformance.questions import Questions
+from tests.conformance.runs import Case, Run, advance, run_to_the_end, to_bytes
+from tests.conformance.setting import step_in_a_process
 from tests.support.model_server import ModelServer
 from tests.support.toolbox import MemoryToolBox
 
 #: What the pure half must not import, itself or through others.
-FRAMEWORK_MODULES = ("crewai", "langgraph", "langchain_core", "langchain_openai", "openai", "litellm", "fastapi")
+FRAMEWORK_MODULES = (
+    *("crewai", "langgraph", "langchain_core", "langchain_openai", "openai", "litellm", "fastapi"),
+    *("autogen_agentchat", "autogen_core", "autogen_ext", "semantic_kernel", "tiktoken"),
+)
 
 _PURE = """
 import json, sys
+from activities.adapters.base import Edit
 from activities.adapters.registry import definition_for
 definition = definition_for(sys.argv[1])
 for case in json.load(sys.stdin):
@@ -37,6 +40,10 @@ for case in json.load(sys.stdin):
     definition.plan(case["definition"], case["inputs"])
     definition.needs_worker(case["definition"], tools=frozenset(case["tools"]))
     definition.view(case["state"])
+    definition.values(case["state"])
+    definition.units(case["definition"], case["state"])
+    definition.unit_names(case["definition"])
+    definition.edit(case["definition"], case["state"], Edit(models={"*": "other"}))
 definition.json_schema()
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
@@ -51,30 +58,18 @@ _FAILURES: dict[str, JsonObject] = {
     "disconnect": {"disconnect": True},
 }
 
+#: Failures that come again with the same request.
+_REFUSALS = frozenset({"400", "401", "404"})
 
-class AdapterConformance:
+
+class AdapterConformance(Edits, Questions):
     """Subclass it with the adapter's name and cases. Every case begins with a step that calls the model."""
 
-    framework: ClassVar[str]
-    cases: ClassVar[tuple[Case, ...]]
     #: A case in which `broken_tool` is called, and what comes of it: None, or the error that the step raises.
     broken_tool_case: ClassVar[Case]
     broken_tool_error: ClassVar[type[Exception] | None] = None
     #: Wrong definitions with the path of the one problem that each must have.
     wrong: ClassVar[tuple[tuple[str, JsonObject], ...]] = ()
-
-    @pytest.fixture(scope="class")
-    def adapter(self, tmp_path_factory: pytest.TempPathFactory) -> Adapter:
-        return load_adapter(self.framework, Settings(), tmp_path_factory.mktemp("scratch"))
-
-    @pytest.fixture
-    def definition(self) -> FrameworkDefinition:
-        return definition_for(self.framework)
-
-    @pytest.fixture
-    def server(self) -> Iterator[ModelServer]:
-        with ModelServer() as server:
-            yield server
 
     # The pure half
 
@@ -173,7 +168,7 @@ class AdapterConformance:
         state, pids = None, set()
         with ModelServer(case.rules) as server:
             for index in range(len(case.steps)):
-                answer = await _step_in_a_process(self.framework, case, server, state, index)
+                answer = await step_in_a_process(self.framework, case, server, state, index)
                 state = answer["state"]
                 pids.add(answer["pid"])
                 assert to_bytes(answer["state"]) == here.states[index]
@@ -200,9 +195,15 @@ class AdapterConformance:
         server.set_script([{"reply": _FAILURES[kind]}])
         run = Run(case, server)
         async with asyncio.timeout(20):
-            with pytest.raises(Exception) as failure:  # noqa: PT011 - which one is the gateway's to say
+            with pytest.raises(Exception) as failure:  # noqa: PT011 - which one is the framework's to say
                 await advance(adapter, run, adapter.start(case.definition, case.inputs))
         assert not isinstance(failure.value, BaseExceptionGroup)
+        if kind in _REFUSALS:
+            # The platform knows a refusal by its class, or by the client's error inside what the framework raised.
+            assert isinstance(failure.value, ModelRejected) or _endpoints_status(failure.value) == int(kind)
+        else:
+            # The platform knows by itself that the model is away; the adapter must not say that a retry is in vain.
+            assert not isinstance(failure.value, StepError) or failure.value.retryable
         # Retries are the platform's: a framework that retries too would multiply them.
         assert len(server.calls) == 1
 
@@ -274,23 +275,11 @@ class AdapterConformance:
         await step
 
 
-async def _step_in_a_process(
-    framework: str, case: Case, server: ModelServer, state: JsonObject | None, index: int
-) -> dict[str, Any]:
-    assert framework in PACKAGES
-    asked: dict[str, Any] = {"framework": framework, "definition": case.definition, "inputs": case.inputs}
-    asked["state"] = state
-    asked |= {"base_url": server.base_url, "default_model": DEFAULT_MODEL, "index": index}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.conformance.step_process",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
-    out, err = await process.communicate(json.dumps(asked).encode())
-    assert process.returncode == 0, err.decode()
-    answer: dict[str, Any] = json.loads(out.decode().splitlines()[-1])
-    return answer
+def _endpoints_status(error: BaseException | None) -> int | None:
+    """The status of the endpoint's answer, in an error or in what it was made of."""
+    while error is not None:
+        status = getattr(error, "status_code", None)
+        if isinstance(status, int):
+            return status
+        error = error.__cause__ or error.__context__
+    return None
