@@ -92,6 +92,14 @@ class FailureNotFound(NotFound):
     code = "FAILURE_NOT_FOUND"
 
 
+class ApprovalNotFound(NotFound):
+    code = "APPROVAL_NOT_FOUND"
+
+
+class ConsensusNotFound(NotFound):
+    code = "CONSENSUS_NOT_FOUND"
+
+
 class Conflict(OmiumError):
     code = "CONFLICT"
     status = 409
@@ -107,8 +115,52 @@ class ExecutionCannotRetry(Conflict):
     code = "EXECUTION_CANNOT_RETRY"
 
 
+class ExecutionCannotPause(Conflict):
+    code = "EXECUTION_CANNOT_PAUSE"
+
+
+class ExecutionCannotResume(Conflict):
+    code = "EXECUTION_CANNOT_RESUME"
+
+
+class ExecutionCannotCancel(Conflict):
+    code = "EXECUTION_CANNOT_CANCEL"
+
+
 class WorkflowNotActive(Conflict):
     code = "WORKFLOW_NOT_ACTIVE"
+
+
+class CheckpointCreationFailed(Conflict):
+    """A state cannot be given this name: the name is taken, or there is no state yet."""
+
+    code = "CHECKPOINT_CREATION_FAILED"
+
+
+class CheckpointInUse(Conflict):
+    """A run stands on this checkpoint: without it, it could not go on."""
+
+    code = "CHECKPOINT_IN_USE"
+
+
+class RollbackFailed(Conflict):
+    code = "ROLLBACK_FAILED"
+
+
+class RollbackBlocked(Conflict):
+    """What happened after the checkpoint cannot all be undone, and nobody agreed that it stays."""
+
+    code = "ROLLBACK_BLOCKED"
+
+
+class ApprovalAlreadyAnswered(Conflict):
+    code = "APPROVAL_ALREADY_ANSWERED"
+
+
+class ConsensusClosed(Conflict):
+    """The vote on a handoff is over."""
+
+    code = "CONSENSUS_CLOSED"
 
 
 class CheckpointCorrupted(OmiumError):

@@ -6,8 +6,33 @@ from dataclasses import dataclass
 from uuid import UUID
 
 #: What a scope of an API key permits. `admin` permits everything.
-READ = frozenset({"workflow:read", "execution:read", "checkpoint:read", "failure:read", "framework:read"})
-WRITE = READ | {"workflow:create", "workflow:update", "workflow:delete", "execution:create", "execution:retry"}
+READ = frozenset(
+    {
+        "workflow:read",
+        "execution:read",
+        "checkpoint:read",
+        "failure:read",
+        "framework:read",
+        "approval:read",
+        "consensus:read",
+    }
+)
+WRITE = READ | {
+    "workflow:create",
+    "workflow:update",
+    "workflow:delete",
+    "execution:create",
+    "execution:retry",
+    "execution:pause",
+    "execution:resume",
+    "execution:cancel",
+    "execution:fork",
+    "checkpoint:create",
+    "checkpoint:rollback",
+    "checkpoint:delete",
+    "approval:answer",
+    "consensus:acknowledge",
+}
 SCOPES: dict[str, frozenset[str]] = {"read": READ, "write": WRITE, "admin": WRITE}
 
 
@@ -19,6 +44,11 @@ class Principal:
     key_id: UUID
     user_id: UUID | None
     permissions: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """How records call the caller: the person if the key has one, else the key."""
+        return f"user:{self.user_id}" if self.user_id else f"key:{self.key_id}"
 
 
 def permissions_of(scopes: frozenset[str]) -> frozenset[str]:
