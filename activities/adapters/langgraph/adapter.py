@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache
 from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
 
 from activities.adapters.base import Adapter, BadDefinition, JsonObject, StepContext, StepResult, ToolBox
 from activities.adapters.langgraph import values
 from activities.adapters.langgraph.build import compile_graph, first_input, written_fields
 from activities.adapters.langgraph.clients import step_error
-from activities.adapters.langgraph.codec import Unserialisable
 from activities.adapters.langgraph.definition import DEFINITION, UNKNOWN_STEP, first_nodes
 from activities.adapters.langgraph.loading import Entrypoints, NotLoadable
-from activities.adapters.langgraph.program import Program, Progress, advance
+from activities.adapters.langgraph.program import Program, Progress, advance, begin
 from activities.adapters.langgraph.routing import step_name
 from activities.adapters.langgraph.saver import Session
 from activities.adapters.langgraph.spec import EntrypointDefinition, GraphDefinition, is_entrypoint
@@ -102,18 +101,26 @@ class LangGraphAdapter:
         session = program.session(context, {**state, "values": present})
         session.values = present
         progress = await _advance(program, session, first_input(present))
-        after = program.saver.state(session, progress.following)
+        if progress.interrupts:
+            return StepResult(state, None, interrupts=progress.interrupts)
+        ran = state["next"]
+        after = {**program.saver.state(session, progress.following), "ran": _once(ran)}
         unit = _by_node((node, written_fields(update)) for node, update in progress.updates)
-        return _result(after, progress, after["values"], unit)
+        return _result(after, progress, after["values"], unit, ran)
 
     async def _run_code(self, definition: EntrypointDefinition, state: JsonObject, context: StepContext) -> StepResult:
         program = await self._entrypoints.program(definition)
         self._refuse_endless(state, definition.max_steps)
         session = program.session(context, state)
-        progress = await _advance(program, session, state["inputs"])
+        ran = state["next"]
+        if "graph" not in state:
+            ran = await _begin(program, session, state["inputs"])
+        progress = await _advance(program, session, None) if ran else Progress([], ())
+        if progress.interrupts:
+            return StepResult(state, None, interrupts=progress.interrupts)
         after = program.saver.state(session, progress.following)
-        unit = _by_node((node, _shown(program, update)) for node, update in progress.updates)
-        return _result(after, progress, _outputs(program, after), unit)
+        unit = _by_node((node, program.shown(update)) for node, update in progress.updates)
+        return _result(after, progress, _outputs(program, after), unit, ran)
 
     def _graph(self, definition: JsonObject) -> tuple[GraphDefinition, Program]:
         """A definition as it was read and compiled; shared by all runs of it."""
@@ -133,9 +140,21 @@ class LangGraphAdapter:
             raise BadDefinition(f"The graph did not end within {limit} steps (max_steps).")
 
 
+async def _begin(program: Program, session: Session, inputs: JsonObject) -> Sequence[str]:
+    with _known_errors():
+        return await begin(program, session, inputs)
+
+
 async def _advance(program: Program, session: Session, first: Any) -> Progress:
+    begun = "graph" in session.state or bool(session.saved)
+    with _known_errors():
+        return await advance(program, session, None if begun else first, one_step=True)
+
+
+@contextmanager
+def _known_errors() -> Iterator[None]:
     try:
-        return await advance(program, session, None if "graph" in session.state else first, one_step=True)
+        yield
     except Exception as error:
         known = step_error(error)
         if known is None or known is error:
@@ -143,10 +162,15 @@ async def _advance(program: Program, session: Session, first: Any) -> Progress:
         raise known from error
 
 
-def _result(state: JsonObject, progress: Progress, outputs: Any, unit: JsonObject) -> StepResult:
+def _result(state: JsonObject, progress: Progress, outputs: Any, unit: JsonObject, ran: Sequence[str]) -> StepResult:
+    units = tuple(_once(ran))
     if progress.following:
-        return StepResult(state, step_name(progress.following), unit=unit)
-    return StepResult(state, None, outputs=outputs, unit=unit)
+        return StepResult(state, step_name(progress.following), unit=unit, units=units)
+    return StepResult(state, None, outputs=outputs, unit=unit, units=units)
+
+
+def _once(nodes: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(nodes))
 
 
 def _refuse_foreign(state: JsonObject) -> None:
@@ -172,14 +196,6 @@ def _by_node(updates: Iterable[tuple[str, Any]]) -> JsonObject:
     for node, update in updates:
         grouped.setdefault(node, []).append(update)
     return {node: written if len(written) > 1 else written[0] for node, written in grouped.items()}
-
-
-def _shown(program: Program, update: Any) -> Any:
-    try:
-        return plain(program.saver.codec.encode(update))
-    except Unserialisable:
-        # Written to a channel that is not kept; people still see what it was.
-        return to_jsonable_python(update, bytes_mode="base64", inf_nan_mode="strings", fallback=repr)
 
 
 def _outputs(program: Program, state: JsonObject) -> Any:

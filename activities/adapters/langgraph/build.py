@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.runnables import RunnableConfig
@@ -17,6 +18,7 @@ from langgraph.types import Send
 from activities.adapters.base import BadDefinition, JsonObject, StepContext
 from activities.adapters.langgraph.codec import Codec
 from activities.adapters.langgraph.nodes import Place, RunInner, action_of
+from activities.adapters.langgraph.people import interruption
 from activities.adapters.langgraph.program import Program, advance
 from activities.adapters.langgraph.routing import Branch, route
 from activities.adapters.langgraph.saver import SESSION, Layout, Session, StateSaver
@@ -97,7 +99,9 @@ def _function(graph: GraphDefinition, node: AnyNode) -> _NodeFunction:
         session: Session = config["configurable"][SESSION]
         # A branch of `each` gets its item as argument, everything else is read from the state as this step began.
         item, index = (argument["item"], argument["index"]) if "index" in argument else (None, None)
-        update = await action(Place(session.context, session.inputs, session.values, item, index))
+        path = f"{session.path}{node.id}" if index is None else f"{session.path}{node.id}[{index}]"
+        ask = partial(session.questions.ask, path)
+        update = await action(Place(session.context, session.inputs, session.values, path, ask, item, index))
         return {_FIELD + name: value for name, value in update.items()}
 
     return run
@@ -106,13 +110,15 @@ def _function(graph: GraphDefinition, node: AnyNode) -> _NodeFunction:
 def _prepare(graph: GraphDefinition) -> RunInner:
     program = compile_graph(graph)
 
-    async def run_inner(inputs: JsonObject, context: StepContext) -> JsonObject:
-        session = program.session(context, {"inputs": inputs})
+    async def run_inner(inputs: JsonObject, context: StepContext, path: str) -> JsonObject:
+        session = program.session(context, {"inputs": inputs}, f"{path}/")
         # Called inside a node, a graph takes over the node's config; this one is on its own.
         alone = copy_context()
         alone.run(var_child_runnable_config.set, None)
         start = first_input(first_values(graph, inputs))
-        await asyncio.create_task(advance(program, session, start, one_step=False), context=alone)
+        progress = await asyncio.create_task(advance(program, session, start, one_step=False), context=alone)
+        if progress.interrupts:
+            raise interruption(list(progress.interrupts))
         return dict(session.values)
 
     return run_inner

@@ -6,7 +6,7 @@ Problems are told all at once; a part that cannot be read is left out of the fur
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -20,6 +20,8 @@ from activities.adapters.langgraph.spec import (
     END,
     RESERVED_FIELDS,
     AnyNode,
+    ApprovalNode,
+    FieldType,
     LlmNode,
     SubgraphNode,
     TemplateNode,
@@ -32,6 +34,8 @@ from omium_core.errors import Problem
 MAX_DEPTH = 8
 #: More are not told at once.
 MAX_PROBLEMS = 100
+#: Types of a field that can take what a person answered.
+_ANSWER_TYPES: tuple[FieldType, ...] = ("object", "boolean", "array", "any")
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -95,7 +99,7 @@ class _Judge:
                 continue
             if endpoint(edge.to) == END:
                 yield Problem(f"{path}.each", "END does not run once per item.")
-            yield from self._field(f"{path}.each", edge.each, {"array", "any"})
+            yield from self._field(f"{path}.each", edge.each, ("array", "any"))
         yield from self._clashes()
 
     def nodes(self) -> Iterator[Problem]:
@@ -114,6 +118,10 @@ class _Judge:
                 case SubgraphNode():
                     yield from self._templates(f"{path}.inputs", node.inputs or {}, node)
                     yield from self._subgraph_outputs(path, node, index)
+                case ApprovalNode():
+                    yield from self._templates(f"{path}.question", node.question, node)
+                    if node.output is not None:
+                        yield from self._field(f"{path}.output", node.output, _ANSWER_TYPES)
 
     def _llm(self, path: str, node: LlmNode) -> Iterator[Problem]:
         yield from self._templates(f"{path}.prompt", node.prompt, node)
@@ -122,7 +130,7 @@ class _Judge:
         for position, tool in enumerate(node.tools):
             yield from self._tool(f"{path}.tools[{position}]", tool)
         if node.messages is not None:
-            yield from self._field(f"{path}.messages", node.messages, {"array"})
+            yield from self._field(f"{path}.messages", node.messages, ("array",))
             field = self._shape.state.get(node.output)
             if node.output == node.messages and field is not None and field.reducer != "append":
                 yield Problem(f"{path}.output", f"The field {node.output!r} needs the reducer 'append'.")
@@ -158,7 +166,7 @@ class _Judge:
         if inner_fields and not node.outputs and not self._fields & inner_fields:
             yield Problem(f"{path}.outputs", "Nothing comes out: the inner graph shares no state field with this one.")
 
-    def _field(self, path: str, name: str, kinds: Iterable[str] = ()) -> Iterator[Problem]:
+    def _field(self, path: str, name: str, kinds: Sequence[FieldType] = ()) -> Iterator[Problem]:
         """A state field that must exist, and be of one of these types where any are given."""
         field = self._shape.state.get(name)
         if not self._shape.has_state:
@@ -166,7 +174,8 @@ class _Judge:
         if field is None:
             yield Problem(path, f"There is no state field {name!r}.{suggest(name, self._fields)}")
         elif kinds and field.kind not in kinds:
-            yield Problem(path, f"The state field {name!r} must be an array, but its type is {field.kind!r}.")
+            fitting = " or ".join(values.wanted(kind) for kind in kinds if kind != "any")
+            yield Problem(path, f"The state field {name!r} must be {fitting}, but its type is {field.kind!r}.")
 
     def _tool(self, path: str, name: str) -> Iterator[Problem]:
         if self._tools is not None and name not in self._tools:
@@ -231,7 +240,7 @@ def _outputs(node: AnyNode) -> Iterator[str]:
     match node:
         case LlmNode():
             yield node.output
-        case ToolNode() if node.output is not None:
+        case ToolNode() | ApprovalNode() if node.output is not None:
             yield node.output
         case TemplateNode():
             yield from node.set

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from activities.adapters.base import JsonObject, Plan
+from activities.adapters.base import Edit, JsonObject, Plan
 from activities.adapters.langgraph import values
 from activities.adapters.langgraph.checks import graph_problems
+from activities.adapters.langgraph.edits import edited
 from activities.adapters.langgraph.routing import route, step_name
 from activities.adapters.langgraph.shape import read
 from activities.adapters.langgraph.spec import (
@@ -20,7 +21,7 @@ from activities.adapters.langgraph.spec import (
     endpoint,
     is_entrypoint,
 )
-from activities.adapters.langgraph.view import view
+from activities.adapters.langgraph.view import plain, view
 from omium_core.errors import Problem
 
 #: Name of the first step where only loading, or running, tells what it does.
@@ -77,6 +78,26 @@ class LangGraphDefinition:
     def view(self, state: JsonObject) -> JsonObject:
         """A state for people; needs no LangGraph."""
         return view(state)
+
+    def values(self, state: JsonObject) -> JsonObject:
+        """The fields of the state; those of a graph in code as plain JSON."""
+        fields: JsonObject = plain(state["values"]) if state.get("coded") else dict(state["values"])
+        return fields
+
+    def units(self, definition: JsonObject, state: JsonObject) -> tuple[str, ...]:
+        """The ids of the nodes that run next, each once. Empty where loading the graph has to tell the first ones."""
+        unknown = "graph" not in state and is_entrypoint(definition)
+        return () if unknown else tuple(dict.fromkeys(state["next"]))
+
+    def unit_names(self, definition: JsonObject) -> frozenset[str]:
+        """The ids of the graph's own nodes. Empty for a graph in code, which only a worker can read."""
+        if is_entrypoint(definition):
+            return frozenset()
+        return frozenset(node.id for node in GraphDefinition.model_validate(definition).nodes)
+
+    def edit(self, definition: JsonObject, state: JsonObject, edit: Edit) -> tuple[JsonObject, JsonObject]:
+        """A definition and a state with an edit applied: see `edits.py`."""
+        return edited(definition, state, edit)
 
 
 def first_nodes(graph: GraphDefinition, inputs: JsonObject) -> list[str]:

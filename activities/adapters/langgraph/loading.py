@@ -88,8 +88,8 @@ class Entrypoints:
         if isinstance(found, CompiledStateGraph):
             if found.interrupt_before_nodes or found.interrupt_after_nodes:
                 raise NotLoadable(
-                    f"{definition.entrypoint} is compiled with interrupt_before or interrupt_after; approvals are not "
-                    "available yet."
+                    f"{definition.entrypoint} is compiled with interrupt_before or interrupt_after, which ask nothing; "
+                    "call interrupt() in a node to ask a person."
                 )
             # Compiling again lets LangGraph tell our saver the types of the state; a copy would not.
             graph = found.builder.compile(

@@ -1,4 +1,4 @@
-"""What the nodes of a graph in JSON do: fill a template, call a tool, ask a model, run a graph inside."""
+"""What the nodes of a graph in JSON do: fill a template, call a tool, ask a model or a person, run a graph inside."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from activities import templates
-from activities.adapters.base import BadDefinition, JsonObject, StepContext
+from activities.adapters.base import Answer, BadDefinition, Json, JsonObject, StepContext, StepError
 from activities.adapters.langgraph.models import ask
 from activities.adapters.langgraph.spec import (
     AnyNode,
+    ApprovalNode,
     GraphDefinition,
     LlmNode,
     SubgraphNode,
@@ -20,13 +21,26 @@ from activities.adapters.langgraph.spec import (
 from activities.adapters.langgraph.values import WrongValue, written
 
 
+class Rejected(StepError):
+    """A person rejected what was to be approved, and nothing in the graph says what follows then."""
+
+    failure_type = "validation_error"
+    retryable = False
+
+
 @dataclass(frozen=True)
 class Place:
-    """What a node sees. `values` are the state fields as the step began; `index` is None outside of `each`."""
+    """What a node sees. `values` are the state fields as the step began; `index` is None outside of `each`.
+
+    `path` is the node's name within the run: `debate/say[2]`. `ask` gives a person's answer to a question, or ends the
+    attempt with the question; it takes the question and its title.
+    """
 
     context: StepContext
     inputs: JsonObject
     values: Mapping[str, Any]
+    path: str
+    ask: Callable[[Json, str], Answer]
     item: Any = None
     index: int | None = None
 
@@ -40,8 +54,8 @@ class Place:
 #: What a node does: gives the state fields that it writes.
 Action = Callable[[Place], Awaitable[JsonObject]]
 
-#: Runs a graph to its end: inputs -> its state fields.
-RunInner = Callable[[JsonObject, StepContext], Awaitable[JsonObject]]
+#: Runs a graph to its end: inputs, context, path of the node that it is in -> its state fields.
+RunInner = Callable[[JsonObject, StepContext, str], Awaitable[JsonObject]]
 
 
 def action_of(graph: GraphDefinition, node: AnyNode, prepare: Callable[[GraphDefinition], RunInner]) -> Action:
@@ -58,6 +72,8 @@ def action_of(graph: GraphDefinition, node: AnyNode, prepare: Callable[[GraphDef
             perform = _template(node)
         case SubgraphNode():
             perform = _subgraph(graph, node, prepare(node.definition))
+        case ApprovalNode():
+            perform = _approval(graph, node)
 
     async def action(place: Place) -> JsonObject:
         update = await perform(place)
@@ -125,7 +141,22 @@ def _subgraph(graph: GraphDefinition, node: SubgraphNode, run_inner: RunInner) -
 
     async def perform(place: Place) -> JsonObject:
         inputs = {**place.inputs, **place.values} if node.inputs is None else _fill(node, node.inputs, place)
-        values = await run_inner(inputs, place.context)
+        values = await run_inner(inputs, place.context, place.path)
         return {name: values[source] for name, source in outputs.items()}
+
+    return perform
+
+
+def _approval(graph: GraphDefinition, node: ApprovalNode) -> Action:
+    async def perform(place: Place) -> JsonObject:
+        answer = place.ask(_fill(node, node.question, place), node.description or node.id)
+        approved = answer.decision != "reject"
+        if node.output is None:
+            if not approved:
+                raise Rejected(f"The node {node.id!r} was rejected by a person.")
+            return {}
+        if graph.state[node.output].kind == "boolean":
+            return {node.output: approved}
+        return {node.output: {"approved": approved, "decision": answer.decision, "value": answer.value}}
 
     return perform

@@ -23,6 +23,7 @@ from langgraph.checkpoint.serde.types import INTERRUPT
 
 from activities.adapters.base import BadDefinition, JsonObject, StepContext
 from activities.adapters.langgraph.codec import Codec, Unserialisable
+from activities.adapters.langgraph.people import Questions
 from activities.adapters.langgraph.view import FORMAT
 
 #: Where the session lies in a call's `configurable`.
@@ -52,6 +53,9 @@ class Session:
     inputs: JsonObject
     state: JsonObject
     layout: Layout
+    questions: Questions
+    #: Path of the node that the graph is in, with a `/` at its end; empty for the run's own graph.
+    path: str = ""
     #: The state fields as the nodes of the present super-step see them; kept for graphs in JSON only.
     values: Mapping[str, Any] = field(default_factory=dict)
     saved: dict[str, tuple[Checkpoint, CheckpointMetadata]] = field(default_factory=dict)
@@ -150,6 +154,11 @@ class StateSaver(BaseCheckpointSaver[int]):
             state["children"] = {**session.state.get("children", {}), **kept}
         return state
 
+    def settle(self, session: Session) -> None:
+        """Gives the present checkpoint the id that it would have if it had been read from a state."""
+        checkpoint, metadata = session.saved[""]
+        session.saved[""] = (Checkpoint(**{**checkpoint, "id": _checkpoint_id(metadata["step"])}), metadata)
+
     def _read(self, session: Session, stored: JsonObject) -> tuple[Checkpoint, CheckpointMetadata]:
         graph, layout = stored["graph"], session.layout
         values = stored["values"]
@@ -157,8 +166,7 @@ class StateSaver(BaseCheckpointSaver[int]):
         channels.update((name, self.codec.decode(value)) for name, value in graph["channels"].items())
         checkpoint = Checkpoint(
             v=_CHECKPOINT_VERSION,
-            # Made from the step's number, not from the clock, so that equal runs have equal states.
-            id=str(UUID(int=graph["step"] + 1)),
+            id=_checkpoint_id(graph["step"]),
             ts="",
             channel_values=channels,
             channel_versions=dict(graph["versions"]),
@@ -204,6 +212,11 @@ def fields(layout: Layout, checkpoint: Checkpoint) -> JsonObject:
     """The state fields of a checkpoint."""
     named = ((layout.field_of(channel), value) for channel, value in checkpoint["channel_values"].items())
     return {name: value for name, value in named if name is not None}
+
+
+def _checkpoint_id(step: int) -> str:
+    """Made from the step's number, not from the clock, so that equal runs have equal states and ask equal questions."""
+    return str(UUID(int=step + 1))
 
 
 def _stored(state: JsonObject, namespace: str) -> JsonObject | None:

@@ -163,7 +163,24 @@ class SubgraphNode(_Node):
     )
 
 
-Node = Annotated[LlmNode | ToolNode | TemplateNode | SubgraphNode, Field(discriminator="type")]
+class ApprovalNode(_Node):
+    """Asks a person, and waits for the answer however long it takes."""
+
+    type: Literal["approval"]
+    question: str = Field(
+        min_length=1,
+        description="Liquid template of what the person is asked. One that is a single `{{ value }}` keeps the value's "
+        "type, so that an object can be shown whole.",
+    )
+    output: str | None = Field(
+        default=None,
+        description="State field for the answer: `{approved, decision, value}` with the decision `approve`, `edit` or "
+        "`reject` and the value that came with it; a boolean field takes `approved` alone. Left out, a rejection fails "
+        "the run.",
+    )
+
+
+Node = Annotated[LlmNode | ToolNode | TemplateNode | SubgraphNode | ApprovalNode, Field(discriminator="type")]
 
 
 class Edge(_Part):
@@ -233,9 +250,10 @@ NODE_MODELS: dict[str, type[_Node]] = {
     "tool": ToolNode,
     "template": TemplateNode,
     "subgraph": SubgraphNode,
+    "approval": ApprovalNode,
 }
 
-AnyNode = LlmNode | ToolNode | TemplateNode | SubgraphNode
+AnyNode = LlmNode | ToolNode | TemplateNode | SubgraphNode | ApprovalNode
 
 
 def is_entrypoint(definition: dict[str, Any]) -> bool:
