@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-from activities.adapters.base import BadDefinition, JsonObject, StepContext, StepResult, ToolBox
+from activities.adapters.base import BadDefinition, Interrupt, JsonObject, StepContext, StepResult, ToolBox
 from activities.adapters.crewai.checks import concurrent_run
-from activities.adapters.crewai.definition import DEFINITION, step_name
+from activities.adapters.crewai.definition import DEFINITION, step_name, step_units
 from activities.adapters.crewai.environment import home_in, prepare_environment
 from activities.adapters.crewai.reading import CrewSpec, read_crew
 from activities.adapters.crewai.states import SavedOutput, make_state, read_state, result_of
@@ -23,7 +23,7 @@ class _Runtime(Protocol):
 
     async def run_tasks(
         self, crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], tasks: range, context: StepContext
-    ) -> list[SavedOutput]: ...
+    ) -> list[SavedOutput | Interrupt]: ...
 
 
 class CrewAIAdapter:
@@ -66,15 +66,19 @@ class CrewAIAdapter:
             )
         tasks = concurrent_run(crew, len(done))
         context.progress(step_name(crew, len(done)))
-        produced = await self._runtime.run_tasks(crew, inputs, done, tasks, context)
+        results = await self._runtime.run_tasks(crew, inputs, done, tasks, context)
+        if questions := tuple(result for result in results if isinstance(result, Interrupt)):
+            return StepResult(state, None, interrupts=questions)
+        produced = [result for result in results if not isinstance(result, Interrupt)]
         outputs = [*done, *produced]
         is_last = len(outputs) == len(crew.tasks)
-        units = [{"name": output["name"], "agent": output["agent"], "output": output["raw"]} for output in produced]
+        unit = [{"name": output["name"], "agent": output["agent"], "output": output["raw"]} for output in produced]
         return StepResult(
             state=make_state(inputs, outputs),
             next_step=None if is_last else step_name(crew, len(outputs)),
             outputs=result_of(outputs) if is_last else None,
-            unit=units[0] if len(units) == 1 else units,
+            unit=unit[0] if len(unit) == 1 else unit,
+            units=step_units(crew, len(done)),
         )
 
 

@@ -6,12 +6,22 @@ import asyncio
 from typing import Any, Final
 
 from crewai import Task
+from crewai.core.providers.human_input import set_provider
 
-from activities.adapters.base import BadDefinition, JsonObject, ModelEndpoint, StepContext, StepError, ToolBox
+from activities.adapters.base import (
+    BadDefinition,
+    Interrupt,
+    JsonObject,
+    ModelEndpoint,
+    StepContext,
+    StepError,
+    ToolBox,
+)
 from activities.adapters.crewai.build import CrewBuilder, StepCrew
 from activities.adapters.crewai.line import Line
 from activities.adapters.crewai.llm import LineTransport
-from activities.adapters.crewai.reading import CrewSpec, task_label
+from activities.adapters.crewai.people import Asked, Reviewer
+from activities.adapters.crewai.reading import CrewSpec, agent_label, task_label
 from activities.adapters.crewai.states import SavedOutput
 
 _NOTHING: Final[SavedOutput] = {"name": "", "agent": "", "raw": "", "json": None}
@@ -26,8 +36,11 @@ class GuardrailRejected(StepError):
 
 async def run_tasks(
     crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], tasks: range, context: StepContext
-) -> list[SavedOutput]:
-    """The outputs of `tasks`, run at the same time after the `done` ones, in their order. The first failure ends all."""
+) -> list[SavedOutput | Interrupt]:
+    """What came of `tasks`, run at the same time after the `done` ones, in their order: outputs, or questions to people.
+
+    The first failure ends all.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(_run_task(crew, inputs, done, index, context)) for index in tasks]
@@ -38,12 +51,14 @@ async def run_tasks(
 
 async def _run_task(
     crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], index: int, context: StepContext
-) -> SavedOutput:
+) -> SavedOutput | Interrupt:
     """One task in a crew of its own: agents of CrewAI do one thing at a time."""
     line = Line()
     transport = LineTransport(line)
+    label = task_label(crew.tasks[index], index)
 
     async def work() -> SavedOutput:
+        set_provider(Reviewer(label, agent_label(crew, crew.tasks[index]), context, line))
         ready = _build(CrewBuilder(crew, context, line, transport), done, index)
         task = ready.tasks[-1]
         try:
@@ -52,10 +67,12 @@ async def _run_task(
             if _guardrail_rejected(task, error):
                 raise GuardrailRejected(str(error)) from error
             raise
-        return _saved(task.output, task_label(crew.tasks[index], index))
+        return _saved(task.output, label)
 
     try:
         return await line.run(work)
+    except Asked as asked:
+        return asked.interrupt
     finally:
         line.cut()
         await transport.aclose()

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from activities.adapters.base import JsonObject, Plan
+from activities.adapters.base import Edit, JsonObject, Plan
 from activities.adapters.crewai.checks import check_crew, concurrent_run
-from activities.adapters.crewai.reading import CrewSpec, NamedTask, read_crew, task_label
+from activities.adapters.crewai.edits import edited
+from activities.adapters.crewai.reading import CrewSpec, NamedTask, agent_label, read_crew, task_label
 from activities.adapters.crewai.schema import (
     LEFT_OUT,
     AgentSpec,
@@ -23,7 +24,7 @@ from activities.adapters.crewai.schema import (
     TaskSpec,
 )
 from activities.adapters.crewai.states import read_state
-from omium_core.errors import Problem
+from omium_core.errors import InvalidInput, Problem
 
 #: What CrewAI takes for a placeholder; other braces, as in JSON examples, are text.
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")
@@ -81,6 +82,36 @@ class CrewAIDefinition:
         inputs, outputs = read_state(state)
         return {"inputs": inputs, "tasks_output": outputs}
 
+    def values(self, state: JsonObject) -> JsonObject:
+        """The outputs of the finished tasks by their names: the structured answer where there is one, else the text."""
+        _, outputs = read_state(state)
+        return {output["name"]: output["raw"] if output["json"] is None else output["json"] for output in outputs}
+
+    def units(self, definition: JsonObject, state: JsonObject) -> tuple[str, ...]:
+        """The names of the next step's tasks and agents."""
+        crew, done = read_crew(definition).crew, len(read_state(state)[1])
+        return step_units(crew, done) if done < len(crew.tasks) else ()
+
+    def unit_names(self, definition: JsonObject) -> frozenset[str]:
+        """The names of all tasks and agents."""
+        crew = read_crew(definition).crew
+        tasks = {task_label(task, index) for index, task in enumerate(crew.tasks)}
+        return frozenset(tasks | crew.agents.keys() | {agent_label(crew, task) for task in crew.tasks})
+
+    def edit(self, definition: JsonObject, state: JsonObject, edit: Edit) -> tuple[JsonObject, JsonObject]:
+        """A crew and a state with an edit applied: see `edits.py`."""
+        after = edited(definition, state, edit)
+        problems = after.problems
+        # An edit that broke the crew's own rules is told where it was made.
+        for problem in self.validate(after.definition, tools=None):
+            if problem.path in after.places:
+                problems.append(Problem(after.places[problem.path], problem.message))
+        for problem in self.validate_inputs(after.definition, read_state(after.state)[0]):
+            problems.append(Problem(f"inputs.{problem.path}", problem.message))
+        if problems:
+            raise InvalidInput("The edit does not fit the crew.", problems)
+        return after.definition, after.state
+
     def json_schema(self) -> JsonObject:
         """The JSON Schema of crews."""
         agents = _schema_of(AgentSpec, {"name": {"type": "string"}, "settings": {"type": "object"}})
@@ -126,8 +157,14 @@ def step_name(crew: CrewSpec, start: int) -> str:
 
 
 def _task_name(crew: CrewSpec, task: NamedTask, index: int) -> str:
-    agent = task.spec.agent or crew.fields.manager_agent or "manager"
-    return f"{task_label(task, index)} · {agent}"
+    return f"{task_label(task, index)} · {agent_label(crew, task)}"
+
+
+def step_units(crew: CrewSpec, start: int) -> tuple[str, ...]:
+    """The tasks of the step that begins at `start`, and then their agents, each once."""
+    tasks = [(index, crew.tasks[index]) for index in concurrent_run(crew, start)]
+    names = [task_label(task, index) for index, task in tasks] + [agent_label(crew, task) for _, task in tasks]
+    return tuple(dict.fromkeys(names))
 
 
 def _schema_of(model: type[Part], extra: dict[str, JsonObject] | None = None) -> JsonObject:

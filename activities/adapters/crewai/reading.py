@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -33,6 +33,9 @@ _NESTED: dict[str, type[LLMSpec | PlanningSpec]] = {
     "manager_llm": LLMSpec,
     "planning_config": PlanningSpec,
 }
+#: Name of the agent that CrewAI makes for a hierarchical crew which names none.
+MANAGER: Final = "manager"
+
 _SCHEMA_FIELDS = ("output_json", "output_pydantic", "response_model")
 
 
@@ -62,6 +65,11 @@ class CrewSpec:
 def task_label(task: NamedTask, index: int) -> str:
     """A task's name, or its number where it has none."""
     return task.name or f"task {index + 1}"
+
+
+def agent_label(crew: CrewSpec, task: NamedTask) -> str:
+    """The name of the agent of a task, or of who manages the crew where it has none."""
+    return task.spec.agent or crew.fields.manager_agent or MANAGER
 
 
 @dataclass

@@ -95,6 +95,8 @@ class TaskSpec(Part):
     async_execution: bool | None = None
     tools: list[str] | None = None
     markdown: bool | None = None
+    #: Asks a person to approve, edit or reject the task's output before anything goes on.
+    human_input: bool | None = None
     #: Sentences that a model checks the output against.
     guardrail: str | None = None
     guardrails: list[str] | str | None = None
@@ -144,7 +146,6 @@ REFUSED: Final[dict[type[Part], dict[str, str]]] = {
     },
     TaskSpec: {
         **dict.fromkeys(("callback", "condition", "converter_cls", "config"), _CODE),
-        "human_input": "waits at a terminal that a worker does not have; approval comes from the platform",
         "input_files": _FILES,
     },
     CrewFields: {
