@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.wire_handoff import Proposal, Round, Vote
+from models.wire_recovery import RunPolicy, Spent
 
 
 @dataclass
@@ -70,9 +71,16 @@ class Branch:
     #: The step began before and waited: its index is final.
     begun: bool = False
     questions: list[Question] = field(default_factory=list)
+    #: The handoff to this step that is being voted on: its log entry's id, and when its term ends (seconds since the epoch).
     handoff: Round | None = None
+    log_id: str = ""
+    term_ends: float = 0.0
     #: Index of the log entry by which the step's handoff was agreed.
     committed: int = 0
+    #: People answered; the step has to be told.
+    answered: bool = False
+    #: The step waits until then after a failure, in seconds since the epoch.
+    not_before: float = 0.0
 
 
 @dataclass
@@ -115,8 +123,8 @@ class RunInput:
     definition: str = ""
     #: The nodes of a flow.
     flow: list[FlowNode] = field(default_factory=list)
-    policy: dict[str, Any] = field(default_factory=dict)
-    spent: dict[str, Any] = field(default_factory=dict)
+    policy: RunPolicy | None = None
+    spent: Spent = field(default_factory=Spent)
     #: Where the run stands, when it does not begin at its beginning; without it, `checkpoint` and `next_step` say so.
     branches: list[Branch] = field(default_factory=list)
     #: The index of the next step that begins, and of the last entry of the consensus log.
@@ -126,6 +134,8 @@ class RunInput:
     paused: str = ""
     #: The run was rolled back and waits to be resumed.
     rolled_back: bool = False
+    #: How many failures the run got over, for the ids of what was done about them.
+    recoveries: int = 0
     #: Ids of the commands that were carried out lately.
     seen: list[str] = field(default_factory=list)
     #: Started for one command on a run that had ended: nothing happens before that command is accepted.
@@ -154,6 +164,7 @@ class StepInput:
     answered: bool = False
     #: Index of the log entry by which the handoff to this step was agreed; 0 if there was none.
     committed: int = 0
+    policy: RunPolicy | None = None
 
 
 @dataclass
@@ -298,6 +309,9 @@ class FailureInput:
     action_config: dict[str, Any] = field(default_factory=dict)
     #: The step is tried again as if it had never failed.
     reset: bool = False
+    #: A person must look at it.
+    escalated: bool = False
+    note: str = ""
 
 
 @dataclass

@@ -38,7 +38,7 @@ class Rollback(Table, table=True):
     status: str = Field(default="in_progress", max_length=50)
     rollback_success: bool | None = None
     error: str | None = None
-    affected_agents: list[UUID] = Field(default_factory=list, sa_type=ARRAY(Uuid), nullable=False)  # type: ignore[call-overload]
+    affected_agents: list[UUID] = Field(default_factory=list, sa_type=ARRAY(Uuid), nullable=False)
     edits: dict[str, Any] | None = json_field()
     meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     started_at: datetime = time_field()
