@@ -1,0 +1,1 @@
+"""AutoGen's adapter beyond what every adapter must do."""
