@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.runs import DEFAULT_MODEL, Case
+from activities.adapters.base import Answer, Edit, StepError
+from tests.conformance.runs import DEFAULT_MODEL, Case, Change
 from tests.conformance.suite import AdapterConformance
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -40,6 +41,23 @@ WITH_TOOL = Case(
     ],
     tool_calls=(("calculator", {"expression": "12 * 3 * 5"}),),
     says="Buy them.",
+    units=(("cost", "analyst"), ("recommendation", "writer")),
+    values=frozenset({"cost", "recommendation"}),
+    changes=(
+        Change("a task's prompt", Edit(prompts={"recommendation": "Advise against it."}), 1, "Advise against it."),
+        Change("texts of an agent", Edit(prompts={"analyst": {"backstory": "Knows all."}}), 0, "Knows all."),
+        Change("an agent's goal", Edit(prompts={"writer": "Say no to {item}"}), 1, "Say no to Chairs"),
+        Change("one model", Edit(models={"writer": "big", "*": "tiny"}), 1, models=frozenset({"big"})),
+        Change("an output", Edit(values={"cost": "99 dollars"}), 1, "99 dollars", says="99 dollars"),
+        Change("an input", Edit(inputs={"item": "Tables"}), 1, "of 3 should buy Tables"),
+    ),
+    wrong_edits=(
+        ("prompts.cost.goal", Edit(prompts={"cost": {"goal": "x"}})),
+        ("prompts.cost", Edit(prompts={"cost": ""})),
+        ("models.cost", Edit(models={"cost": "big"})),
+        ("values.recommendation", Edit(values={"recommendation": "Too early."})),
+        ("inputs.colour", Edit(prompts={"cost": "What costs {item} in {colour}?"})),
+    ),
 )
 
 HIERARCHICAL = Case(
@@ -157,9 +175,46 @@ BROKEN_TOOL = Case(
 )
 
 
+#: People who ask for more, correct, and answer for two tasks at once.
+REVIEWED = Case(
+    name="reviewed",
+    definition={
+        "agents": {"poet": agent("Poet"), "scout": agent("Scout")},
+        "tasks": {
+            "poem": task("poet", "Write a poem", human_input=True),
+            "north": task("scout", "Look north", async_execution=True, human_input=True),
+            "south": task("scout", "Look south", async_execution=True, human_input=True, context=["poem"]),
+            "sum": task("poet", "Sum up", context=["poem", "north", "south"]),
+        },
+    },
+    inputs={"topic": "rain"},
+    steps=("poem · poet", "north · scout + south · scout", "sum · poet"),
+    model_calls=5,
+    rules=[
+        {"when": {"last": "It must rhyme"}, "reply": {"content": "Rain on a train"}},
+        {"when": {"any": "Write a poem"}, "reply": {"content": "Rain is wet"}},
+        {"when": {"any": "Look north"}, "reply": {"content": "seen in the north"}},
+        {"when": {"any": "(?s)Look south.*Rain on a train"}, "reply": {"content": "none in the south"}},
+        {
+            "when": {"any": "(?s)Sum up.*Rain on a train.*seen in the north.*many in the south"},
+            "reply": {"content": "some foxes"},
+        },
+    ],
+    says="some foxes",
+    answers=(
+        ("Rain is wet", Answer("reject", "It must rhyme")),
+        ("Rain on a train", Answer("approve")),
+        ("none in the south", Answer("edit", "many in the south")),
+        ("seen in the north", Answer("approve")),
+    ),
+    rejected=StepError,
+)
+
+
 class TestCrewAI(AdapterConformance):
     framework = "crewai"
     cases = (WITH_TOOL, HIERARCHICAL, CONCURRENT, GUARDED)
+    asking_cases = (REVIEWED,)
     broken_tool_case = BROKEN_TOOL
     wrong = (
         ("tasks", {"agents": {"a": agent("A")}}),

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from activities.adapters.base import ToolFailed
-from tests.conformance.runs import DEFAULT_MODEL, Case
+from activities.adapters.base import Answer, Edit, ToolFailed
+from tests.conformance.runs import DEFAULT_MODEL, Case, Change
 from tests.conformance.suite import AdapterConformance
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -38,6 +38,26 @@ REVIEW = Case(
     ],
     tool_calls=(("calculator", {"expression": "5 / 200"}),),
     says="Tea is bitter and cheap.\\n\\n(0.025 minutes, 1 revisions)",
+    units=tuple((name,) for name in ["research", "write", "judge", "again", "write", "judge", "measure", "publish"]),
+    values=frozenset({"review", "draft", "rounds"}),
+    changes=(
+        Change("a prompt", Edit(prompts={"write": "Write of {{ topic }} in verse"}), 1, "Write of tea in verse"),
+        Change("an input", Edit(inputs={"topic": "milk"}), 1, "about milk"),
+        Change("a first input", Edit(inputs={"topic": "milk"}), 0, "milk"),
+        Change("one model", Edit(models={"judge": "big", "*": "tiny"}), 2, models=frozenset({"big"})),
+        Change("the items", Edit(values={"aspects": ["the smell"]}), 0, "the smell"),
+        Change("a value", Edit(values={"notes": ["It smells."]}), 1, "It smells.", says="Answer"),
+        Change("the way", Edit(values={"review": {"score": 10, "advice": ""}}), 3, says="0 revisions"),
+    ),
+    wrong_edits=(
+        ("prompts.write.systm", Edit(prompts={"write": {"systm": "Be short."}})),
+        ("prompts.write", Edit(prompts={"write": "{{ topic"})),
+        ("prompts.write.system", Edit(prompts={"write": {"system": "{{ topik }}"}})),
+        ("prompts.publish", Edit(prompts={"publish": "Do it."})),
+        ("models.publish", Edit(models={"publish": "big"})),
+        ("values.notes", Edit(values={"notes": "a text"})),
+        ("inputs.topic", Edit(inputs={"topic": 7})),
+    ),
 )
 
 #: A model that calls a tool, and a chat that is carried on.
@@ -131,6 +151,61 @@ NESTED = Case(
     says='"verdict": "2 points weighed"',
 )
 
+#: Two people at once, one of them for a graph inside, whose model is asked before it asks.
+APPROVED = Case(
+    name="approved",
+    definition={
+        "nodes": [
+            {"id": "draft", "type": "llm", "prompt": "Write about {{ topic }}", "output": "text"},
+            {"id": "editor", "type": "approval", "question": "May this be printed? {{ text }}", "output": "review"},
+            {
+                "id": "lawyer",
+                "type": "subgraph",
+                "definition": {
+                    "nodes": [
+                        {"id": "list", "type": "llm", "prompt": "Risks of {{ text }}", "output": "risks"},
+                        {"id": "sign", "type": "approval", "question": "{{ state }}", "output": "signed"},
+                    ],
+                    "edges": edges("START -> list", "list -> sign"),
+                    "state": {"text": {}, "risks": {"type": "string"}, "signed": {"type": "boolean"}},
+                },
+                "outputs": {"signed": "signed"},
+            },
+            {
+                "id": "print",
+                "type": "llm",
+                "prompt": "Print {{ review.value | default: text }}, signed: {{ signed }}",
+                "output": "text",
+            },
+        ],
+        "edges": [
+            *edges("START -> draft", "draft -> editor", "draft -> lawyer", "lawyer -> print"),
+            {"from": "editor", "to": "print", "when": "review.approved"},
+        ],
+        "state": {
+            "topic": {"type": "string"},
+            "text": {"type": "string"},
+            "review": {"type": "object"},
+            "signed": {"type": "boolean"},
+        },
+    },
+    inputs={"topic": "tea"},
+    steps=("draft", "editor + lawyer", "print"),
+    model_calls=3,
+    rules=[
+        {"when": {"last": "^Write about tea"}, "reply": {"content": "Tea is hot."}},
+        {"when": {"last": "^Risks of Tea is hot"}, "reply": {"content": "Burns."}},
+        {"when": {"last": "^Print Tea is warm., signed: true"}, "reply": {"content": "Printed."}},
+        {"when": {"last": "^Print Tea is hot., signed: true"}, "reply": {"content": "Printed anyway."}},
+    ],
+    says="Printed.",
+    answers=(
+        ("May this be printed? Tea is hot.", Answer("edit", "Tea is warm.")),
+        ("Burns.", Answer("approve", "with care")),
+    ),
+    rejected="Printed anyway.",
+)
+
 BROKEN_TOOL = Case(
     name="broken-tool",
     definition={
@@ -149,6 +224,7 @@ class TestLangGraph(AdapterConformance):
     framework = "langgraph"
     #: The first one asks the model once in its first step, as the tests of failures want it.
     cases = (CHAT, REVIEW, NESTED)
+    asking_cases = (APPROVED,)
     broken_tool_case = BROKEN_TOOL
     broken_tool_error = ToolFailed
     wrong = (

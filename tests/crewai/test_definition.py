@@ -158,9 +158,9 @@ def test_typing_errors_get_a_suggestion() -> None:
     assert "'agents'" in message({**TEMPLATE, "agent": {}})
 
 
-def test_human_input_belongs_to_the_platform() -> None:
-    assert "platform" in message(changed("tasks.research_task.human_input", True))
-    assert paths(changed("tasks.research_task.human_input", False)) == []
+def test_human_input_is_asked_by_the_platform() -> None:
+    for value in (True, False, None):
+        assert paths(changed("tasks.research_task.human_input", value)) == []
 
 
 def test_contexts_that_wait_for_each_other() -> None:
@@ -185,12 +185,12 @@ def test_names_in_lists() -> None:
 def test_all_problems_are_told_at_once() -> None:
     definition = changed("agents.researcher.roll", "x")
     definition["agents"]["researcher"]["tools"] = ["nope"]
-    definition["tasks"]["research_task"] |= {"agent": "nobody", "human_input": True}
+    definition["tasks"]["research_task"] |= {"agent": "nobody", "callback": "print"}
     assert sorted(paths(definition)) == [
         "agents.researcher.roll",
         "agents.researcher.tools[0]",
         "tasks.research_task.agent",
-        "tasks.research_task.human_input",
+        "tasks.research_task.callback",
     ]
 
 

@@ -106,8 +106,9 @@ class CrewAIDefinition:
         for problem in self.validate(after.definition, tools=None):
             if problem.path in after.places:
                 problems.append(Problem(after.places[problem.path], problem.message))
-        for problem in self.validate_inputs(after.definition, read_state(after.state)[0]):
-            problems.append(Problem(f"inputs.{problem.path}", problem.message))
+        if not problems:
+            missing = self.validate_inputs(after.definition, read_state(after.state)[0])
+            problems = [Problem(f"inputs.{problem.path}", problem.message) for problem in missing]
         if problems:
             raise InvalidInput("The edit does not fit the crew.", problems)
         return after.definition, after.state
