@@ -11,6 +11,7 @@ from temporalio import activity
 
 from activities.adapters.base import Adapter, Json, JsonObject, ToolFailed, ToolSpec
 from activities.adapters.registry import definition_for, load_adapter
+from activities.contracts.reading import bare
 from activities.loops import LoopThread
 from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
@@ -49,7 +50,7 @@ class Frameworks:
     async def check_definition(self, check: CheckInput) -> CheckOutcome:
         """What only loading can tell about a definition: problems, or the name of its first step."""
         adapter = await self.adapter(check.framework)
-        definition = json.loads(await self._values.get(check.tenant_id, check.blob))
+        definition = bare(json.loads(await self._values.get(check.tenant_id, check.blob)), check.framework)
         problems = definition_for(check.framework).validate(definition, tools=self._registry.names)
         if not problems:
             problems = await self._agents_loop.run(adapter.check(definition, tools=_Catalogue(self._registry)))

@@ -14,9 +14,11 @@ from temporalio.service import RPCError
 from uuid_utils.compat import uuid7
 
 from activities.adapters.registry import definition_for
+from activities.contracts.problems import contract_problems
+from activities.contracts.reading import bare
+from activities.schemas import schema_problems
 from activities.tools.names import BUILTIN_TOOLS
 from api.schemas.common import json_problems
-from api.services.schemas import schema_problems
 from api.wiring import Wiring
 from models.wire import CheckInput, CheckOutcome
 from omium_core import temporal
@@ -50,14 +52,17 @@ async def judge(
             problems += unsafe or schema_problems(schema, name)
     if problems:
         raise _invalid(problems)
-    needs_worker = half.needs_worker(definition, tools=BUILTIN_TOOLS)
-    problems = half.validate(definition, tools=None if needs_worker else BUILTIN_TOOLS)
+    own = bare(definition, framework)
+    needs_worker = half.needs_worker(own, tools=BUILTIN_TOOLS)
+    problems = half.validate(own, tools=None if needs_worker else BUILTIN_TOOLS)
+    # the names of steps are known only of a definition that is right
+    problems += contract_problems(definition, frozenset() if problems else half.unit_names(own))
     if problems:
         raise _invalid([_under_field(problem) for problem in problems])
     first_step = None
     if needs_worker:
         first_step = await _ask_worker(process, tenant_id, framework, definition)
-    return Judgement(half.plan(definition, {}).warnings, first_step)
+    return Judgement(half.plan(own, {}).warnings, first_step)
 
 
 async def _ask_worker(process: Wiring, tenant_id: UUID, framework: str, definition: dict[str, Any]) -> str:

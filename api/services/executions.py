@@ -21,13 +21,14 @@ from temporalio.service import RPCError
 from tenacity import AsyncRetrying, retry_if_exception_type, retry_never, stop_after_delay, wait_fixed
 
 from activities.adapters.registry import definition_for
+from activities.contracts.reading import bare
 from activities.launch import launch
+from activities.schemas import fit_problems
 from activities.stores.values import Stored
 from api.auth.principal import Principal
 from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionDetail, ExecutionSummary
 from api.services import views
-from api.services.schemas import fit_problems
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.checkpoints import CheckpointRepository
@@ -196,14 +197,15 @@ class ExecutionService:
         if not workflow.is_active:
             raise WorkflowNotActive(f"Workflow {workflow.id} is not active.", workflow_id=str(workflow.id))
         half = definition_for(version.framework)
+        definition = bare(version.workflow_definition, version.framework)
         problems = fit_problems(wish.inputs, version.input_schema, "inputs") if version.input_schema else []
         problems = problems or [
             Problem(f"inputs.{problem.path}" if problem.path else "inputs", problem.message)
-            for problem in half.validate_inputs(version.workflow_definition, wish.inputs)
+            for problem in half.validate_inputs(definition, wish.inputs)
         ]
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
-        plan = half.plan(version.workflow_definition, wish.inputs)
+        plan = half.plan(definition, wish.inputs)
         inputs = await self._process.values.keep(str(caller.tenant_id), wish.inputs)
         execution = Execution(
             tenant_id=caller.tenant_id,
