@@ -123,7 +123,7 @@ def _readable(definition: JsonObject) -> TeamSpec:
 
 
 def _open_questions(team: TeamSpec, state: TeamState, context: StepContext) -> tuple[Interrupt, ...]:
-    """The questions of all people whose turn is known to come next, if one of them has no answer yet.
+    """The questions that have no answer yet, of all people whose turn is known to come next.
 
     They are asked before any agent runs: an agent that speaks at the same time would be interrupted by the question.
     """
@@ -133,15 +133,20 @@ def _open_questions(team: TeamSpec, state: TeamState, context: StepContext) -> t
         if name == state.asks or ((agent := team.agent(name)) is not None and agent.is_person)
     ]
     question = _handed_over(state) if state.asks is not None else last_said(state.messages)
-    questions = tuple(question_to(name, state.turn + 1, question) for name in people)
-    return () if all(one.id in context.answers for one in questions) else questions
+    questions = (question_to(name, state.turn + 1, question) for name in people)
+    return tuple(one for one in questions if one.id not in context.answers)
 
 
 def _handed_over(state: TeamState) -> JsonObject:
     """What a person is shown of a handoff: the words that led to it as well, since the handoff's own are mostly a formula."""
     handoff = handoff_of(state.thread) or {}
-    said = [one for one in state.messages if one["source"] == handoff.get("source") and one["type"] != "HandoffMessage"]
-    return {**last_said(state.messages), "before": said[-1]["content"] if said else ""}
+    said = [
+        message["content"]
+        for message in state.thread
+        if message["source"] == handoff.get("source")
+        and (message["type"] == "ThoughtEvent" or (is_chat(message) and message["type"] != "HandoffMessage"))
+    ]
+    return {**last_said(state.messages), "before": said[-1] if said else ""}
 
 
 def _result(team: TeamSpec, state: TeamState, said: list[JsonObject]) -> StepResult:

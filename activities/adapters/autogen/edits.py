@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from activities.adapters.autogen.components import did_you_mean
+from activities.adapters.autogen.components import Notes, check_template, did_you_mean
 from activities.adapters.autogen.reading import Reading, TeamSpec
+from activities.adapters.autogen.schema import SELECTOR_FIELDS
 from activities.adapters.autogen.states import TeamState, as_text, is_chat, shown, task_of, text_message
 from activities.adapters.base import Edit, Json, JsonObject
 from omium_core.errors import InvalidInput, Problem
@@ -78,7 +79,14 @@ class _Editor:
             elif not isinstance(text, str):
                 self._problem(f"{path}.{field}", "This must be a text.")
             else:
+                self._check(field, text, path if isinstance(prompt, str) else f"{path}.{field}")
                 config[field] = text
+
+    def _check(self, field: str, text: str, path: str) -> None:
+        if field == "selector_prompt":
+            notes = Notes()
+            check_template(text, sorted(SELECTOR_FIELDS), path, notes)
+            self.problems += notes.problems
 
     def _has_model(self, name: str) -> bool:
         agent = self._team.agent(name)
