@@ -20,6 +20,7 @@ from activities.contracts.spec import (
     ValidatorVoter,
     voter_name,
 )
+from activities.policies.reading import definition_policy_problems
 from activities.schemas import schema_problems
 from omium_core.errors import Problem
 
@@ -30,6 +31,8 @@ MAX_PROBLEMS = 100
 def contract_problems(definition: JsonObject, unit_names: Collection[str]) -> list[Problem]:
     """All problems of the four sections. `unit_names` are the steps that there may be; none of them where that is not known."""
     contracts, problems = read_all(definition)
+    if "policies" in definition:
+        problems += definition_policy_problems(definition["policies"])
     problems += all_problems(contracts, unit_names)
     return problems[:MAX_PROBLEMS]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 
 from activities.adapters.registry import definition_for
+from activities.contracts.published import published
 from api.auth.principal import Principal
 from api.deps import requires
 from omium_core.errors import NotFound
@@ -25,4 +26,4 @@ async def list_all(caller: Annotated[Principal, requires("framework:read")]) -> 
 async def schema(name: str, caller: Annotated[Principal, requires("framework:read")]) -> dict[str, Any]:
     if name not in FRAMEWORKS:
         raise NotFound(f"There is no framework {name!r}. Known are: {', '.join(FRAMEWORKS)}.")
-    return definition_for(name).json_schema()
+    return published(definition_for(name).json_schema())
