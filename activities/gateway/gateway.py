@@ -17,6 +17,7 @@ from uuid import UUID
 import uvicorn
 
 from activities.adapters.base import ModelEndpoint
+from activities.gateway.effects import EffectLog
 from activities.gateway.identity import PLACEHOLDER_KEY
 from activities.gateway.journal import Journal
 from activities.gateway.server import create_app
@@ -48,6 +49,7 @@ class Gateway:
         self._thread = threading.Thread(target=self._run, name="omium-gateway", daemon=True)
         self._server: uvicorn.Server
         self._journal: Journal
+        self._effects: EffectLog
 
     def start(self) -> None:
         """Returns when the gateway answers."""
@@ -83,7 +85,7 @@ class Gateway:
         )
 
     def tools(self, session: StepSession) -> JournaledTools:
-        return JournaledTools(session, self._registry, self._journal, self._ready.result())
+        return JournaledTools(session, self._registry, self._journal, self._effects, self._ready.result())
 
     def _run(self) -> None:
         try:
@@ -97,6 +99,7 @@ class Gateway:
         database = Database(self._settings.database_url.get_secret_value(), pool_size=self._settings.database_pool_size)
         provider = ModelProvider(self._settings)
         self._journal = Journal(database)
+        self._effects = EffectLog(database)
         app = create_app(self, self._journal, provider)
         config = uvicorn.Config(
             app,

@@ -12,7 +12,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,7 +57,10 @@ class Call:
 
 @dataclass
 class Answer:
-    """What came back. `cost` in millionths of a credit; `replayed` when it is from the journal."""
+    """What came back. `cost` in millionths of a credit; `replayed` when it is from the journal.
+
+    `along` is written in the transaction that journals the answer.
+    """
 
     body: bytes
     content_type: str
@@ -65,6 +69,7 @@ class Answer:
     output_tokens: int = 0
     cost: int = 0
     replayed: bool = False
+    along: Callable[[AsyncSession], Awaitable[None]] | None = None
 
 
 class _CallKey(NamedTuple):
@@ -160,7 +165,10 @@ class Journal:
         if session.outcome is not None:
             raise _NotMade(session.outcome)
         started = time.monotonic()
-        answer = await make()
+        try:
+            answer = await make()
+        except StaleAttempt as refused:
+            raise _NotMade(refused) from None
         await self._write(session, call, occurrence, answer, int((time.monotonic() - started) * 1000))
         return answer
 
@@ -183,16 +191,29 @@ class Journal:
             cost=answer.cost,
             latency_ms=latency_ms,
         )
-        await self._patiently(lambda db: JournalRepository(db, session.tenant_id).write(entry), WRITE_PATIENCE)
+
+        async def work(db: AsyncSession) -> None:
+            await JournalRepository(db, session.tenant_id).write(entry)
+            if answer.along is not None:
+                await answer.along(db)
+
+        await self._patiently(work, WRITE_PATIENCE)
 
     async def _patiently(self, work: Callable[[AsyncSession], Awaitable[T]], patience: float) -> T:
-        try:
+        with journal_errors():
             return await self._database.run(work, patience=patience)
-        except Exception as error:
-            if is_database_away(error):
-                raise StorageUnavailable("The call journal cannot be reached.") from error
-            log.error("the call journal failed", exc_info=error)
-            raise StepError(f"{type(error).__name__} in the call journal; the worker's log has the details.") from error
+
+
+@contextmanager
+def journal_errors() -> Iterator[None]:
+    """What goes wrong with the database, in the words of a step."""
+    try:
+        yield
+    except Exception as error:
+        if is_database_away(error):
+            raise StorageUnavailable("The call journal cannot be reached.") from error
+        log.error("the call journal failed", exc_info=error)
+        raise StepError(f"{type(error).__name__} in the call journal; the worker's log has the details.") from error
 
 
 def _tell_if_lost(task: asyncio.Task[Answer]) -> None:

@@ -1,4 +1,9 @@
-"""The journaled door to tools: what a step's `ToolBox` does behind the two calls of its contract."""
+"""The journaled door to tools: what a step's `ToolBox` does behind the two calls of its contract.
+
+A call that changes the world is written down as an effect before it is made, and settled in the transaction that journals
+its answer. A worker that dies in between leaves an effect whose outcome is not known; the next attempt, or a rollback,
+makes the call again under the same key to learn it.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +13,28 @@ import json
 from collections.abc import Sequence
 
 from activities.adapters.base import Json, JsonObject, StepError, ToolFailed, ToolSpec
+from activities.gateway.effects import EffectLog, Writing
 from activities.gateway.journal import Answer, Call, Journal
 from activities.gateway.session import StepSession
 from activities.tools.registry import ToolRegistry
+from models.repositories.effects import NewEffect
 
 
 class JournaledTools:
     """The `ToolBox` of one attempt. Work happens on the gateway's loop, so a blocked caller cannot block it."""
 
     def __init__(
-        self, session: StepSession, registry: ToolRegistry, journal: Journal, loop: asyncio.AbstractEventLoop
+        self,
+        session: StepSession,
+        registry: ToolRegistry,
+        journal: Journal,
+        effects: EffectLog,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._session = session
         self._registry = registry
         self._journal = journal
+        self._effects = effects
         self._loop = loop
 
     def specs(self, names: Sequence[str]) -> list[ToolSpec]:
@@ -43,12 +56,11 @@ class JournaledTools:
 
         async def make() -> Answer:
             try:
-                document: JsonObject = {"result": await self._run(name, arguments, key)}
+                return await self._run(name, arguments, key, errors_as_answers)
             except ToolFailed as failure:
                 if not errors_as_answers:
                     raise
-                document = {"error": str(failure)}
-            return Answer(json.dumps(document).encode(), "application/json", name)
+                return _answer(name, {"error": str(failure)})
 
         try:
             answer = json.loads((await self._journal.answer(self._session, call, occurrence, make)).body)
@@ -60,14 +72,31 @@ class JournaledTools:
             raise
         return f"Error: {answer['error']}" if "error" in answer else answer["result"]
 
-    async def _run(self, name: str, arguments: JsonObject, key: str) -> Json:
+    async def _run(self, name: str, arguments: JsonObject, key: str, errors_as_answers: bool) -> Answer:
         problems = self._registry.validate(name, arguments)
         if problems:
             raise ToolFailed("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
-        return await self._registry.run(name, arguments, key)
+        nature = self._registry.nature(name, arguments)
+        if nature is None:
+            return _answer(name, {"result": await self._registry.run(name, arguments, key)})
+        effect = NewEffect(key, name, arguments, nature.reversible, nature.inverse)
+        await self._effects.begin(self._session, effect)
+        try:
+            result = await self._registry.run(name, arguments, key)
+        except ToolFailed as failure:
+            failed = self._effects.failed(self._session, key, str(failure))
+            if errors_as_answers:
+                return _answer(name, {"error": str(failure)}, failed)
+            await self._effects.write(failed)
+            raise
+        return _answer(name, {"result": result}, self._effects.done(self._session, key, result))
 
     def _idempotency_key(self, call: Call, occurrence: int) -> str:
         """The same for every attempt of the same call, so that a tool can tell a repetition from a new wish."""
         step = self._session.step
         parts = f"{step.execution_id}/{step.lineage}/{step.step_index}/{call.hash}/{occurrence}"
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
+
+
+def _answer(name: str, document: JsonObject, along: Writing | None = None) -> Answer:
+    return Answer(json.dumps(document).encode(), "application/json", name, along=along)

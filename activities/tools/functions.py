@@ -34,7 +34,12 @@ class Tool:
     wants_key: bool
     #: Turns JSON into the types of the signature.
     arguments: type[BaseModel]
-    reversible: bool = False
+    #: Whether a call can be undone; None where nothing is said, and calls change nothing.
+    reversible: bool | None = None
+    #: The tool that undoes a call: its name, or a function.
+    inverse: str | Callable[..., Any] | None = None
+    #: Tells calls that change nothing from the others, where not all of them do.
+    harmless: Callable[[JsonObject], bool] | None = None
 
     def convert(self, arguments: JsonObject) -> dict[str, Any]:
         """Keyword arguments for `func`. `pydantic.ValidationError` for what the types refuse."""
@@ -48,7 +53,9 @@ def from_function(
     *,
     name: str | None = None,
     description: str | None = None,
-    reversible: bool = False,
+    reversible: bool | None = None,
+    inverse: str | Callable[..., Any] | None = None,
+    harmless: Callable[[JsonObject], bool] | None = None,
 ) -> Tool:
     """The tool that a function is. `ConfigurationError` for a signature that no schema can describe."""
     name = name or func.__name__
@@ -56,6 +63,22 @@ def from_function(
         raise ConfigurationError(
             f"The tool name {name!r} cannot be used: letters, digits, _ and -, at most 64 of them."
         )
+    return _tool(
+        func,
+        name=name,
+        description=description,
+        reversible=reversible if inverse is None or reversible is not None else True,
+        inverse=inverse,
+        harmless=harmless,
+    )
+
+
+def undoing_function(func: Callable[..., Any], undone: str) -> Tool:
+    """The tool that undoes another one and is not offered to models; no other tool can have its name."""
+    return _tool(func, name=f"{undone}.undo")
+
+
+def _tool(func: Callable[..., Any], *, name: str, description: str | None = None, **effect: Any) -> Tool:
     documentation = inspect.getdoc(func) or ""
     signature = inspect.signature(func)
     try:
@@ -72,7 +95,7 @@ def from_function(
         is_async=inspect.iscoroutinefunction(func),
         wants_key=KEY_PARAMETER in signature.parameters,
         arguments=arguments,
-        reversible=reversible,
+        **effect,
     )
 
 

@@ -41,6 +41,12 @@ _HARMLESS_HEADERS = frozenset(
 )
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_READS = ("GET", "HEAD", "OPTIONS")
+
+
+def only_reads(arguments: JsonObject) -> bool:
+    """Whether a request changes nothing, by what its method promises."""
+    return arguments.get("method", "GET") in _READS
 
 
 class HttpTool:

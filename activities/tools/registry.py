@@ -17,13 +17,14 @@ from pydantic import ValidationError
 
 from activities.adapters.base import Json, JsonObject, ToolFailed, ToolSpec
 from activities.tools.calculator import calculator
-from activities.tools.functions import KEY_PARAMETER, Tool, from_function
-from activities.tools.http_request import HttpTool
+from activities.tools.functions import KEY_PARAMETER, Tool, from_function, undoing_function
+from activities.tools.http_request import HttpTool, only_reads
 from activities.tools.json_query import json_query
 from activities.tools.problems import argument_problems
+from activities.tools.undoing import Nature, bound_arguments, check_inverse
 from omium_core.errors import ConfigurationError, Problem
 
-#: Set on a function by the SDK's decorator `omium.tool`; holds name, description and reversible.
+#: Set on a function by the SDK's decorator `omium.tool`; holds name, description, reversible and inverse.
 MARK = "__omium_tool__"
 
 
@@ -39,7 +40,12 @@ class ToolRegistry:
                     'Give one of them another name: @tool(name="...").'
                 )
             self._tools[tool.name] = tool
-        self._validators = {name: Draft202012Validator(tool.parameters) for name, tool in self._tools.items()}
+        #: The tools that undo others, by the names that effects know them by; functions are offered to no model.
+        self._inverses = {tool.name: self._inverse(tool) for tool in self._tools.values() if tool.inverse is not None}
+        self._undoing = {inverse.name: inverse for inverse in self._inverses.values()}
+        self._validators = {
+            name: Draft202012Validator(tool.parameters) for name, tool in (self._undoing | self._tools).items()
+        }
 
     @classmethod
     def load(cls, tool_modules: Sequence[str], http_allow_private: Sequence[str]) -> ToolRegistry:
@@ -48,7 +54,9 @@ class ToolRegistry:
         `http_allow_private` are the hosts and networks that `http_request` may reach although they are private.
         `ConfigurationError` names the module or the entry that is wrong.
         """
-        builtin = [from_function(func) for func in (calculator, json_query, HttpTool(http_allow_private).http_request)]
+        builtin = [from_function(func) for func in (calculator, json_query)]
+        request = HttpTool(http_allow_private).http_request
+        builtin.append(from_function(request, reversible=False, harmless=only_reads))
         marked = {func: None for name in tool_modules for func in _marked_functions(_import(name))}
         return cls([*builtin, *(_marked_tool(func) for func in marked)])
 
@@ -79,20 +87,51 @@ class ToolRegistry:
         A call whose waiter is cancelled runs on to its end, unheard. `ToolFailed` for wrong arguments, for whatever the
         tool raises, and for a result that is not JSON.
         """
+        return await self._run(self.get(name), arguments, idempotency_key)
+
+    def nature(self, name: str, arguments: JsonObject) -> Nature | None:
+        """What a call does to the world; None if it changes nothing. `ToolFailed` for an unknown name."""
         tool = self.get(name)
-        problems = self.validate(name, arguments)
+        if tool.reversible is None or (tool.harmless is not None and tool.harmless(arguments)):
+            return None
+        inverse = self._inverses.get(name)
+        return Nature(tool.reversible, inverse.name if inverse else None)
+
+    async def undo(self, name: str, inverse: str, arguments: JsonObject, result: Json, idempotency_key: str) -> None:
+        """Undoes a call of the tool `name` by calling its inverse. `ToolFailed` as `run`, or if the inverse is unknown."""
+        undoing = self._undoing.get(inverse) or self.get(inverse)
+        await self._run(undoing, bound_arguments(self._tools.get(name), undoing, arguments, result), idempotency_key)
+
+    async def _run(self, tool: Tool, arguments: JsonObject, idempotency_key: str) -> Json:
+        problems = argument_problems(self._validators[tool.name], arguments)
         if problems:
             told = "; ".join(
                 f"{problem.path}: {problem.message}" if problem.path else problem.message for problem in problems
             )
-            raise ToolFailed(f"Wrong arguments for {name}: {told}")
+            raise ToolFailed(f"Wrong arguments for {tool.name}: {told}")
         try:
             given = tool.convert(arguments)
         except ValidationError as error:
-            raise ToolFailed(f"Wrong arguments for {name}: {_first_sentence(error)}") from error
+            raise ToolFailed(f"Wrong arguments for {tool.name}: {_first_sentence(error)}") from error
         if tool.wants_key:
             given[KEY_PARAMETER] = idempotency_key
-        return _as_json(name, await _in_own_thread(lambda: _call(tool, given)))
+        return _as_json(tool.name, await _in_own_thread(lambda: _call(tool, given)))
+
+    def _inverse(self, tool: Tool) -> Tool:
+        """The tool that undoes `tool`: a registered one, or the function as one."""
+        if isinstance(tool.inverse, str):
+            if tool.inverse not in self._tools:
+                raise ConfigurationError(
+                    f"The tool {tool.name!r} is undone by {tool.inverse!r}, which is not registered."
+                )
+            inverse = self._tools[tool.inverse]
+        elif callable(tool.inverse):
+            known = [known for known in self._tools.values() if known.func is tool.inverse]
+            inverse = known[0] if known else undoing_function(tool.inverse, tool.name)
+        else:
+            raise ConfigurationError(f"The inverse of the tool {tool.name!r} is neither a name nor a function.")
+        check_inverse(tool, inverse)
+        return inverse
 
 
 def _call(tool: Tool, given: dict[str, Any]) -> Any:
@@ -161,7 +200,8 @@ def _marked_tool(func: Callable[..., Any]) -> Tool:
         func,
         name=mark.get("name"),
         description=mark.get("description"),
-        reversible=bool(mark.get("reversible")),
+        reversible=mark.get("reversible"),
+        inverse=mark.get("inverse"),
     )
 
 

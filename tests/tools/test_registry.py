@@ -112,7 +112,7 @@ async def test_functions_of_an_operator(module: ModuleWriter) -> None:
     assert (find.description, tools.get("look-up").reversible, tools.get("charge").reversible) == (
         "Finds things.",
         True,
-        False,
+        None,
     )
     charged = await tools.run("charge", {"customer": "c1", "cents": 5}, "key-7")
     assert charged == {"customer": "c1", "cents": 5, "currency": "EUR", "key": "key-7"}
