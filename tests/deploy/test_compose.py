@@ -97,7 +97,7 @@ def test_the_example_of_the_environment_names_every_variable_and_no_secret(compo
     assert ignored.returncode == 0, ".env would be committed"
 
 
-@pytest.mark.parametrize("service", ["migrate", "api", "worker-langgraph", "worker-crewai"])
+@pytest.mark.parametrize("service", ["migrate", "api", "worker-langgraph", "worker-crewai", "worker-autogen"])
 def test_the_settings_class_takes_what_each_of_our_services_is_given(
     compose: Compose, service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

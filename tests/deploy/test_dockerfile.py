@@ -17,8 +17,18 @@ from tests.support.loopback import tool
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "deploy/docker/Dockerfile"
-TARGETS = {"api": "api", "worker-langgraph": "workers.main", "worker-crewai": "workers.main"}
-EXTRAS = {"api": [], "worker-langgraph": ["langgraph"], "worker-crewai": ["crewai"]}
+TARGETS = {
+    "api": "api",
+    "worker-langgraph": "workers.main",
+    "worker-crewai": "workers.main",
+    "worker-autogen": "workers.main",
+}
+EXTRAS = {
+    "api": [],
+    "worker-langgraph": ["langgraph"],
+    "worker-crewai": ["crewai"],
+    "worker-autogen": ["autogen"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +114,7 @@ def test_a_target_installs_a_part_of_the_one_lock(dockerfile: Dockerfile, target
 
 
 def test_no_target_holds_another_ones_framework() -> None:
-    assert not {"langgraph", "crewai"} & pins("requirements-api.lock").keys()
+    assert not {"langgraph", "crewai", "autogen-agentchat"} & pins("requirements-api.lock").keys()
     assert "crewai" not in pins("requirements-worker-langgraph.lock")
     assert "langgraph" not in pins("requirements-worker-crewai.lock")
+    assert not {"langgraph", "crewai"} & pins("requirements-worker-autogen.lock").keys()
