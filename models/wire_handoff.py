@@ -8,7 +8,7 @@ lies in a checkpoint. `workflows.handoff` holds the rules; nothing else makes or
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["open", "committed", "rejected", "failed", "cancelled"]
+Status = Literal["open", "committed", "rejected", "failed"]
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Round:
     """One entry of an execution's log of handoffs: what is proposed, and how it stands.
 
     `terms` holds all terms, the present one last. `status` is `open`, `committed`, `rejected` (a quorum became
-    impossible), `failed` (none came within the terms) or `cancelled` (the run went elsewhere); all but `open` are final,
-    and `reason` says why. `required` is the number of acknowledgements that commit.
+    impossible) or `failed` (none came within the terms); all but `open` are final, and `reason` says why. `required` is
+    the number of acknowledgements that commit.
     """
 
     index: int = 1
@@ -98,11 +98,3 @@ class Round:
     @property
     def open(self) -> bool:
         return self.status == "open"
-
-
-@dataclass(frozen=True)
-class HandoffLog:
-    """The handoffs of one execution. `rounds` holds the open ones, and closed ones until they are forgotten."""
-
-    last_index: int = 0
-    rounds: list[Round] = field(default_factory=list)

@@ -3,12 +3,12 @@
 A round is one index of an execution's log. It commits when a quorum of distinct voters has accepted its payload's hash in
 one term. These rules make two commits of one index, or a commit without a quorum, impossible:
 
-- An index is given out once, by `propose`. A closed round never changes again.
+- Who opens a round gives it the next index of its log. A closed round never changes again.
 - A vote is for a hash and a term. Only a known voter's first vote of the present term counts, for this hash, while the
   round is open. Everything else is answered with the reason why it changed nothing.
-- A lost leader or a timeout ends a term. The votes of that term are void, people's as well: they were given to a leader
-  who may have been gone when they came, and adding up votes of two terms would let a quorum commit that never stood
-  together. `earlier_vote` tells what a person said before, so that they only have to confirm it.
+- A lost leader or a timeout ends a term, and its votes are void, people's as well: adding up votes of two terms would let
+  a quorum commit that never stood together. Only agents vote by conditions on what is handed over, which are as true in
+  the next term: their votes are given again there, without asking.
 
 No Temporal, no I/O, no clock, no chance: the same events in the same order give the same result. Times come from the caller.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from models.wire_handoff import HandoffLog, Proposal, Round, Status, Term, Vote, Voter
+from models.wire_handoff import Proposal, Round, Status, Term, Vote, Voter
 
 #: What a vote did. Only `counted` changed the round.
 Effect = Literal["counted", "repeated", "conflict", "late", "foreign_term", "foreign_hash", "unknown_voter"]
@@ -136,6 +136,7 @@ def cast(round_: Round, vote: Vote) -> Cast:
 def next_term(round_: Round, term: int, why: str, now: str = "") -> Round:
     """Ends `term`, because its leader was lost or its time is up: the next in the rotation leads a new one.
 
+    The votes of agents are given again. They alone decide nothing: they did not decide the term that ended.
     Nothing happens unless `term` is the present one, so a timer that fires late or twice does no harm. After `max_terms`
     the round has failed.
     """
@@ -144,47 +145,15 @@ def next_term(round_: Round, term: int, why: str, now: str = "") -> Round:
     ended = [*round_.terms[:-1], replace(round_.terms[-1], ended=why)]
     if term >= round_.proposal.max_terms:
         return _close(replace(round_, terms=ended), "failed", f"No quorum in {term} terms; the last ended: {why}.", now)
-    return replace(round_, terms=[*ended, Term(number=term + 1, leader=leader_of(round_, term + 1))])
+    agents = {voter.name for voter in round_.proposal.voters if voter.kind == "agent"}
+    again = {name: replace(vote, term=term + 1) for name, vote in round_.votes.items() if name in agents}
+    return replace(round_, terms=[*ended, Term(term + 1, leader_of(round_, term + 1), again)])
 
 
 def leader_of(round_: Round, term: int) -> str:
     """Who leads a term. Rotation needs no election: everybody who knows the proposal knows the answer."""
     candidates = round_.candidates
     return candidates[(term - 1) % len(candidates)]
-
-
-def cancel(round_: Round, why: str, now: str = "") -> Round:
-    """Closes an open round that the run no longer waits for: it was rolled back or cancelled."""
-    return _close(round_, "cancelled", why, now) if round_.open else round_
-
-
-def earlier_vote(round_: Round, voter: str) -> Vote | None:
-    """What a voter last said on this payload in a term that is over."""
-    for term in reversed(round_.terms[:-1]):
-        if voter in term.votes:
-            return term.votes[voter]
-    return None
-
-
-def propose(log: HandoffLog, proposal: Proposal, now: str = "") -> tuple[HandoffLog, Round]:
-    """Opens a round at the log's next index. An index is never used again, also after a rollback."""
-    opened = open_round(log.last_index + 1, proposal, now)
-    return HandoffLog(opened.index, [*log.rounds, opened]), opened
-
-
-def find(log: HandoffLog, index: int) -> Round | None:
-    """A round that is still kept; None for an index that was never proposed, or was forgotten."""
-    return next((kept for kept in log.rounds if kept.index == index), None)
-
-
-def put(log: HandoffLog, changed: Round) -> HandoffLog:
-    """The log with a round as it is now. A closed round stays as it was closed."""
-    return replace(log, rounds=[changed if kept.index == changed.index and kept.open else kept for kept in log.rounds])
-
-
-def forget(log: HandoffLog, index: int) -> HandoffLog:
-    """Drops a closed round whose end is recorded, so that a long run stays small."""
-    return replace(log, rounds=[kept for kept in log.rounds if kept.index != index or kept.open])
 
 
 def _judge(round_: Round, vote: Vote) -> tuple[Effect, str]:

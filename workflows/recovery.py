@@ -19,7 +19,7 @@ No Temporal, no I/O, no clock, no chance: the same failures in the same order gi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from models.wire_recovery import (
@@ -27,7 +27,6 @@ from models.wire_recovery import (
     FailureInfo,
     RecoveryAction,
     RecoveryRule,
-    RetryPolicy,
     RunPolicy,
     Spent,
     Usage,
@@ -69,21 +68,6 @@ def recorded_type(action: RecoveryAction) -> str:
     return "retry" if action.type in _RETRIES else action.type
 
 
-def step_timeout(policy: RunPolicy, agents: Sequence[str]) -> float | None:
-    """Seconds for one attempt of a step in which these agents run; None where no policy says so.
-
-    Agents that run at once each get their time, so the longest counts.
-    """
-    own = [policy.agents[name].step_timeout for name in agents if name in policy.agents]
-    return max((seconds for seconds in own if seconds is not None), default=policy.step_timeout)
-
-
-def step_retry(policy: RunPolicy, agents: Sequence[str]) -> RetryPolicy | None:
-    """How a step in which these agents run is tried again: by the most patient of its agents, else as the run's policy says."""
-    own = [policy.agents[name].retry for name in agents if name in policy.agents]
-    return max((retry for retry in own if retry is not None), key=lambda r: r.max_retries, default=policy.retry)
-
-
 def _options(failure: FailureInfo, policy: RunPolicy) -> Iterator[_Option]:
     index = next((index for index, rule in enumerate(policy.rules) if _matches(rule, failure)), None)
     rule = policy.rules[index] if index is not None else RecoveryRule()
@@ -103,7 +87,7 @@ def _matches(rule: RecoveryRule, failure: FailureInfo) -> bool:
 
 
 def _by_retry_policy(failure: FailureInfo, policy: RunPolicy) -> Iterator[_Option]:
-    retry = step_retry(policy, failure.agents or [failure.step])
+    retry = policy.retry_for(failure.agents or [failure.step])
     if retry is None or not failure.retryable or failure.failure_type not in ANSWER_FAILURES:
         return
     yield _Option(

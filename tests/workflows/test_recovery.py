@@ -153,12 +153,12 @@ def test_agents_own_retry_and_time_go_before_the_runs() -> None:
             "reader": AgentPolicy(retry=RetryPolicy(2)),
         },
     )
-    assert recovery.step_timeout(policy, ["writer"]) == 10
-    assert recovery.step_timeout(policy, ["writer", "checker"]) == 20
-    assert recovery.step_timeout(policy, ["reader"]) == recovery.step_timeout(policy, ["nobody"]) == 60
-    assert recovery.step_timeout(RunPolicy(), ["nobody"]) is None
-    assert recovery.step_retry(policy, ["reader", "writer"]) == RetryPolicy(3)
-    assert recovery.step_retry(policy, ["checker"]) == RetryPolicy(1)
+    assert policy.timeout_for(["writer"]) == 10
+    assert policy.timeout_for(["writer", "checker"]) == 20
+    assert policy.timeout_for(["reader"]) == policy.timeout_for(["nobody"]) == 60
+    assert RunPolicy().timeout_for(["nobody"]) is None
+    assert policy.retry_for(["reader", "writer"]) == RetryPolicy(3)
+    assert policy.retry_for(["checker"]) == RetryPolicy(1)
     assert taken(policy, *[WRONG] * 4) == ["retry"] * 3 + ["fail"]
 
 
