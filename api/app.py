@@ -16,7 +16,18 @@ from activities.stores.values import ValueStore
 from api import errors
 from api.auth.keys import KeyAuthenticator
 from api.middleware import Front
-from api.routes import checkpoints, executions, failures, frameworks, health, workflows
+from api.routes import (
+    approvals,
+    checkpoints,
+    consensus,
+    executions,
+    failures,
+    frameworks,
+    health,
+    history,
+    steering,
+    workflows,
+)
 from api.wiring import Wiring
 from models.database import Database
 from omium_core.settings import FRAMEWORKS, Settings
@@ -55,13 +66,14 @@ def create_app(settings: Settings) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Omium",
         version="0.1.0",
-        description="Durable runs of AI agents: register a workflow, execute it, read its checkpoints.",
+        description="Durable runs of AI agents: register a workflow, execute it, steer it, read its checkpoints.",
         lifespan=lifespan,
         redirect_slashes=False,
     )
     app.add_middleware(Front, max_body_bytes=settings.max_body_bytes)
     errors.install(app)
-    for resource in (workflows, executions, checkpoints, failures, frameworks):
+    resources = (workflows, executions, steering, history, checkpoints, approvals, consensus, failures, frameworks)
+    for resource in resources:
         app.include_router(resource.router, prefix=PREFIX, dependencies=_SHOWN_IN_DOCS)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)

@@ -8,9 +8,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from api.auth.principal import Principal
+from api.services.approvals import ApprovalService
 from api.services.checkpoints import CheckpointService
+from api.services.consensus import ConsensusService
 from api.services.executions import ExecutionService
 from api.services.failures import FailureService
+from api.services.lineage import LineageService
+from api.services.steering import SteeringService
 from api.services.workflows import WorkflowService
 from api.wiring import Wiring
 from omium_core.errors import NotPermitted
@@ -45,4 +49,8 @@ Process = Annotated[Wiring, Depends(wiring)]
 Workflows = Annotated[WorkflowService, _service(WorkflowService)]
 Executions = Annotated[ExecutionService, _service(ExecutionService)]
 Checkpoints = Annotated[CheckpointService, _service(CheckpointService)]
+Steering = Annotated[SteeringService, _service(SteeringService)]
+Lineages = Annotated[LineageService, _service(LineageService)]
+Approvals = Annotated[ApprovalService, _service(ApprovalService)]
+Consensus = Annotated[ConsensusService, _service(ConsensusService)]
 Failures = Annotated[FailureService, _service(FailureService)]

@@ -84,6 +84,12 @@ class ExecutionNotFound(NotFound):
     code = "EXECUTION_NOT_FOUND"
 
 
+class AgentNotFound(NotFound):
+    """No step of the execution has this id."""
+
+    code = "AGENT_NOT_FOUND"
+
+
 class CheckpointNotFound(NotFound):
     code = "CHECKPOINT_NOT_FOUND"
 

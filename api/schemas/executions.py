@@ -59,6 +59,8 @@ class AgentView(BaseModel):
     name: str
     agent_type: str
     status: str
+    lineage: int
+    branch: str
     step_index: int
     attempt: int
     started_at: datetime | None
@@ -95,7 +97,12 @@ class ExecutionSummary(BaseModel):
     checkpoint_count: int
     retry_count: int
     credits_used: Credits
+    #: Which line of its history is the present one: each rollback begins another.
+    lineage: int
+    forked_from: UUID | None
+    forked_from_checkpoint: UUID | None
     started_at: datetime | None
+    paused_at: datetime | None
     completed_at: datetime | None
     duration_ms: int | None
     created_at: datetime
@@ -104,7 +111,9 @@ class ExecutionSummary(BaseModel):
 class ExecutionDetail(ExecutionSummary):
     inputs: dict[str, Any]
     outputs: Any
+    #: The steps that led to where it stands: what was kept of earlier lineages, then the present one.
     agents: list[AgentView]
+    pending_approvals: int
     metadata: dict[str, Any]
     temporal: TemporalLink
 

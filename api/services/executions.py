@@ -6,55 +6,39 @@ If this process dies in between, the reconciler in the workers starts it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import structlog
 from prometheus_client import Counter
 from sqlmodel.ext.asyncio.session import AsyncSession
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
-from tenacity import AsyncRetrying, retry_if_exception_type, retry_never, stop_after_delay, wait_fixed
 
 from activities.adapters.registry import definition_for
 from activities.contracts.reading import bare
-from activities.launch import launch
 from activities.schemas import fit_problems
 from activities.stores.values import Stored
 from api.auth.principal import Principal
 from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionDetail, ExecutionSummary
-from api.services import views
+from api.services import idempotency, views
+from api.services.launching import launch_now
+from api.services.lineage import present_steps
 from api.wiring import Wiring
+from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page
 from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.events import EventRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
-from models.repositories.idempotency import IdempotencyRepository
+from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
+from models.repositories.lineages import LineageRepository
 from models.repositories.workflows import WorkflowRepository
-from models.tables import Agent, Checkpoint, Execution, ExecutionEvent
+from models.tables import Agent, Execution, ExecutionEvent
 from models.tables.base import now
-from omium_core.errors import (
-    ExecutionCannotRetry,
-    IdempotencyConflict,
-    InvalidInput,
-    Problem,
-    WorkflowNotActive,
-)
-
-log = structlog.get_logger(__name__)
+from omium_core.errors import ExecutionCannotRetry, InvalidInput, Problem, WorkflowNotActive
 
 STARTED = Counter("omium_executions_total", "Executions started", ["framework"])
-#: How long a request waits for Temporal before it leaves the start to the reconciler.
-LAUNCH_PATIENCE = timedelta(seconds=5)
-#: How long, in seconds, it waits for the run before the one that is taken up again to close.
-CLOSING_PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +53,7 @@ class Wish:
 
     def hash(self) -> str:
         """Equal for equal wishes, whichever door they came through."""
-        canonical = json.dumps([str(self.workflow_id), self.inputs, self.metadata], sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return idempotency.request_hash(self.workflow_id, self.inputs, self.metadata)
 
 
 class ExecutionService:
@@ -89,8 +72,8 @@ class ExecutionService:
                 if earlier is not None:
                     return earlier
                 execution = await self._make(session, caller, wish)
-                await self._claim(session, caller, key, wish.hash(), execution.id)
-        except _KeyTaken:
+                await idempotency.claim(session, caller, key, wish.hash(), execution.id)
+        except idempotency.KeyTaken:
             # another request with this key committed while we were making ours, which is rolled back
             async with self._process.database.transaction() as session:
                 earlier = await self._earlier(session, caller, key, wish.hash())
@@ -98,19 +81,21 @@ class ExecutionService:
                 raise
             return earlier
         STARTED.labels(execution.framework).inc()
-        await self._launch(execution, None)
+        await launch_now(self._process, execution, None)
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:
         async with self._process.database.transaction() as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
-            agents = await ExecutionRepository(session, caller.tenant_id).agents(execution_id, execution.lineage)
+            agents = await HistoryRepository(session, caller.tenant_id).agents(execution_id)
+            agents = await present_steps(agents, LineageRepository(session, caller.tenant_id), execution)
             usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
+            approvals = await ApprovalRepository(session, caller.tenant_id).pending(execution_id)
         tenant = str(caller.tenant_id)
         inputs = await self._process.values.read(tenant, Stored(execution.inputs, execution.inputs_blob))
         outputs = await self._process.values.read(tenant, Stored(execution.outputs, execution.outputs_blob))
         return views.execution_detail(
-            execution, agents, usage.get(execution_id, []), inputs, outputs, self._process.settings
+            execution, agents, usage.get(execution_id, []), inputs, outputs, approvals, self._process.settings
         )
 
     async def events(
@@ -122,7 +107,7 @@ class ExecutionService:
 
     async def retry(self, caller: Principal, execution_id: UUID, idempotency_key: str | None) -> ExecutionSummary:
         """Takes a failed or cancelled execution up again from its last checkpoint; answered calls are not repeated."""
-        request_hash = hashlib.sha256(f"retry {execution_id}".encode()).hexdigest()
+        request_hash = idempotency.request_hash("retry", execution_id)
         async with self._process.database.transaction() as session:
             executions = ExecutionRepository(session, caller.tenant_id)
             # the lock also makes a repetition with the same key wait for the first
@@ -136,7 +121,7 @@ class ExecutionService:
                     execution_id=str(execution_id),
                     status=execution.status,
                 )
-            await self._claim(session, caller, idempotency_key, request_hash, execution_id)
+            await idempotency.claim(session, caller, idempotency_key, request_hash, execution_id)
             checkpoint = await CheckpointRepository(session, caller.tenant_id).latest(execution_id, execution.lineage)
             for agent in await executions.agents(execution_id, execution.lineage):
                 if agent.status in ("failed", "cancelled", "running"):
@@ -156,7 +141,7 @@ class ExecutionService:
                 )
             )
             usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
-        await self._launch(execution, checkpoint)
+        await launch_now(self._process, execution, checkpoint)
         return views.execution_summary(execution, usage.get(execution_id, []))
 
     async def search(
@@ -168,28 +153,10 @@ class ExecutionService:
         return found, [views.execution_summary(row, usage.get(row.id, [])) for row in found.rows]
 
     @staticmethod
-    async def _earlier(
-        session: AsyncSession, caller: Principal, key: str | None, request_hash: str
-    ) -> Execution | None:
+    async def _earlier(session: AsyncSession, caller: Principal, key: str | None, digest: str) -> Execution | None:
         """The execution that a request with this key already started or took up."""
-        if key is None:
-            return None
-        known = await IdempotencyRepository(session, caller.tenant_id).find(key)
-        if known is None:
-            return None
-        if known.request_hash != request_hash:
-            raise IdempotencyConflict(
-                "This Idempotency-Key was used for another request.", execution_id=str(known.execution_id)
-            )
-        return await ExecutionRepository(session, caller.tenant_id).get(known.execution_id)
-
-    @staticmethod
-    async def _claim(
-        session: AsyncSession, caller: Principal, key: str | None, request_hash: str, execution_id: UUID
-    ) -> None:
-        keys = IdempotencyRepository(session, caller.tenant_id)
-        if key is not None and not await keys.claim(key, request_hash, execution_id):
-            raise _KeyTaken
+        execution_id = await idempotency.earlier(session, caller, key, digest)
+        return None if execution_id is None else await ExecutionRepository(session, caller.tenant_id).get(execution_id)
 
     async def _make(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution:
         """The rows of a new execution, for inputs that fit."""
@@ -235,28 +202,3 @@ class ExecutionService:
         ]
         await ExecutionRepository(session, caller.tenant_id).add(execution, agents)
         return execution
-
-    async def _launch(self, execution: Execution, checkpoint: Checkpoint | None) -> None:
-        try:
-            async for attempt in AsyncRetrying(
-                # the run that failed has told so and is closing
-                retry=retry_if_exception_type(WorkflowAlreadyStartedError) if execution.retry_count else retry_never,
-                wait=wait_fixed(0.02),
-                stop=stop_after_delay(CLOSING_PATIENCE),
-                reraise=True,
-            ):
-                with attempt:
-                    await launch(
-                        self._process.temporal,
-                        execution,
-                        self._process.settings,
-                        checkpoint=checkpoint,
-                        patience=LAUNCH_PATIENCE,
-                    )
-        except (RPCError, RuntimeError, WorkflowAlreadyStartedError) as error:
-            # the row is committed: the reconciler starts it as soon as Temporal answers
-            log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))
-
-
-class _KeyTaken(Exception):
-    """The Idempotency-Key was claimed by a request that was quicker."""

@@ -12,12 +12,24 @@ from models.repositories.journal import StepUsage
 from models.tables import Agent, Execution
 from models.tables.base import now
 from models.tables.executions import TERMINAL
+from models.wire_commands import CommandResult
 from omium_core import temporal
 from omium_core.settings import Settings
 
+_STEP_FIELDS = {"id", "name", "status", "lineage", "branch", "step_index", "attempt", "output", "error"} | {
+    "started_at",
+    "completed_at",
+}
 
-def execution_summary(execution: Execution, usage: Sequence[StepUsage]) -> ExecutionSummary:
-    return ExecutionSummary(**_summary(execution, usage))
+
+def execution_summary(
+    execution: Execution, usage: Sequence[StepUsage], after: CommandResult | None = None
+) -> ExecutionSummary:
+    """An execution in short; `after` a command it is shown as that left it, for it may have gone on since."""
+    summary = ExecutionSummary(**_summary(execution, usage))
+    if after is None or not after.state:
+        return summary
+    return summary.model_copy(update={"status": after.state, "reason": after.reason or None})
 
 
 def execution_detail(
@@ -26,17 +38,24 @@ def execution_detail(
     usage: Sequence[StepUsage],
     inputs: dict[str, Any] | None,
     outputs: Any,
+    pending_approvals: int,
     settings: Settings,
 ) -> ExecutionDetail:
-    by_step = {entry.step_index: entry for entry in usage if entry.lineage == execution.lineage}
     return ExecutionDetail(
         **_summary(execution, usage),
         inputs=inputs or {},
         outputs=outputs,
-        agents=[_agent(agent, by_step.get(agent.step_index)) for agent in agents],
+        agents=agent_views(agents, usage),
+        pending_approvals=pending_approvals,
         metadata=execution.meta,
         temporal=temporal_link(execution, settings),
     )
+
+
+def agent_views(agents: Sequence[Agent], usage: Sequence[StepUsage]) -> list[AgentView]:
+    """Steps of any lineages with what their calls came to."""
+    by_step = {(entry.lineage, entry.step_index): entry for entry in usage}
+    return [_agent(agent, by_step.get((agent.lineage, agent.step_index))) for agent in agents]
 
 
 def temporal_link(execution: Execution, settings: Settings) -> TemporalLink:
@@ -68,9 +87,7 @@ def _progress(execution: Execution) -> Progress:
 
 def _agent(agent: Agent, usage: StepUsage | None) -> AgentView:
     return AgentView(
-        **agent.model_dump(
-            include={"id", "name", "status", "step_index", "attempt", "started_at", "completed_at", "output", "error"}
-        ),
+        **agent.model_dump(include=_STEP_FIELDS),
         agent_type=agent.framework,
         duration_ms=_duration(agent.started_at, agent.completed_at),
         llm_calls=usage.model_calls if usage else 0,

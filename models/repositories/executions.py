@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.repositories.base import Listing, Page, Repository
 from models.tables import Agent, Execution
 from models.tables.base import now
-from omium_core.errors import ExecutionNotFound
+from omium_core.errors import AgentNotFound, ExecutionNotFound
 
 
 class ExecutionRepository(Repository):
@@ -44,6 +44,38 @@ class ExecutionRepository(Repository):
             .order_by(col(Agent.step_index))
         )
         return (await self.session.execute(query)).scalars().all()
+
+    async def agent(self, execution_id: UUID, agent_id: UUID) -> Agent:
+        """A step of an execution by its id, else `AgentNotFound`."""
+        step = await self.find_agent(execution_id, str(agent_id))
+        if step is None:
+            raise AgentNotFound(f"Agent {agent_id} is none of this execution.", agent_id=str(agent_id))
+        return step
+
+    async def find_agent(self, execution_id: UUID, agent_id: str) -> Agent | None:
+        """A step of an execution by its id; None also for a text that is no id."""
+        try:
+            wanted = UUID(agent_id)
+        except ValueError:
+            return None
+        query = select(Agent).where(
+            col(Agent.tenant_id) == self.tenant_id, col(Agent.execution_id) == execution_id, col(Agent.id) == wanted
+        )
+        return (await self.session.execute(query)).scalar_one_or_none()
+
+    async def step_named(self, execution_id: UUID, name: str) -> Agent | None:
+        """The newest step of a name: where an agent last acted."""
+        query = (
+            select(Agent)
+            .where(
+                col(Agent.tenant_id) == self.tenant_id,
+                col(Agent.execution_id) == execution_id,
+                col(Agent.name) == name[:255],
+            )
+            .order_by(col(Agent.lineage).desc(), col(Agent.step_index).desc())
+            .limit(1)
+        )
+        return (await self.session.execute(query)).scalar_one_or_none()
 
     async def list(
         self,

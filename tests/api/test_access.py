@@ -22,6 +22,9 @@ CHANGES = ("post", "put", "patch", "delete")
 #: What an operation needs beside its ids to be understood.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/v1/workflows"): {"name": "w", "framework": "langgraph", "workflow_definition": {}},
+    ("post", "/api/v1/approvals/{approval_id}/edit"): {"value": 1},
+    ("post", "/api/v1/approvals/{approval_id}/answer"): {"decision": "approve"},
+    ("post", "/api/v1/consensus/{log_id}/acknowledge"): {"agent_id": "auditor"},
 }
 
 
@@ -36,9 +39,13 @@ def operations(app: FastAPI) -> list[tuple[str, str]]:
 async def ask(client: httpx.AsyncClient, method: str, path: str, row: Owned) -> httpx.Response:
     """Calls an operation with the ids of a tenant's rows, wherever it takes one."""
     ids = {"workflow_id": row.workflow, "execution_id": row.execution, "checkpoint_id": row.checkpoint}
-    ids = {**ids, "failure_id": row.failure}
+    ids = {**ids, "failure_id": row.failure, "approval_id": row.approval, "log_id": row.log}
     url = re.sub(r"{(\w+)}", lambda found: str(ids.get(found[1], "langgraph")), path)
     body = BODIES.get((method, path), {"workflow_id": str(row.workflow)} if path.endswith("/executions") else {})
+    if path.endswith("/checkpoints"):
+        body = {"execution_id": str(row.execution), "checkpoint_name": "mine"}
+    elif path.endswith("/fork"):
+        body = {"checkpoint_id": str(row.checkpoint)}
     params = {"execution_id": str(row.execution)} if path.endswith("/checkpoints") else {}
     return await client.request(method, url, json=body if method in CHANGES else None, params=params)
 

@@ -14,7 +14,9 @@ from models.keys import hash_key, new_key, visible_prefix
 from models.tables import (
     Agent,
     ApiKey,
+    Approval,
     Checkpoint,
+    ConsensusLog,
     Execution,
     ExecutionEvent,
     Failure,
@@ -71,6 +73,8 @@ class Owned:
     checkpoint: UUID = field(default_factory=new_id)
     failure: UUID = field(default_factory=new_id)
     event: UUID = field(default_factory=new_id)
+    approval: UUID = field(default_factory=new_id)
+    log: UUID = field(default_factory=new_id)
 
     @property
     def key(self) -> str:
@@ -79,9 +83,15 @@ class Owned:
 
 
 async def add_execution(
-    database: Database, tenant_id: UUID, *, status: str = "completed", owned: Owned | None = None
+    database: Database,
+    tenant_id: UUID,
+    *,
+    status: str = "completed",
+    approval: str = "approved",
+    owned: Owned | None = None,
 ) -> Owned:
-    """A workflow and an execution with a step, a checkpoint, a failure, an event, a journaled call and a key."""
+    """A workflow and an execution with a step, a checkpoint, a failure, an event, a journaled call, an approval, a
+    handoff and a key."""
     ids = owned or Owned(tenant_id)
     common = {"tenant_id": tenant_id, "framework": "langgraph"}
     of_run = {"tenant_id": tenant_id, "execution_id": ids.execution}
@@ -111,6 +121,23 @@ async def add_execution(
         ),
         Failure(id=ids.failure, failure_type="agent_error", error_message="broken", **of_run),
         ExecutionEvent(id=ids.event, event_type="execution.started", data={}, **of_run),
+        Approval(
+            id=ids.approval, lineage=0, step_index=0, step_name="step", interrupt_id="q", status=approval, **of_run
+        ),
+        ConsensusLog(
+            id=ids.log,
+            lineage=0,
+            step_index=0,
+            term=1,
+            log_index=1,
+            leader="step",
+            sender="step",
+            payload_hash="3" * 64,
+            voters=[{"name": "auditor", "kind": "person"}],
+            acks_required=1,
+            status="cancelled",
+            **of_run,
+        ),
         IdempotencyKey(key=ids.key, request_hash="1" * 64, **of_run),
         JournalEntry(
             lineage=0,

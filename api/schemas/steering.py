@@ -1,0 +1,89 @@
+"""Steering a run on the wire: pause, resume, cancel, fork."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, Field
+
+from api.schemas.common import Request, Text
+from api.schemas.executions import ExecutionSummary
+
+Reason = Annotated[Text, Field(max_length=1000)]
+
+
+class PauseRequest(Request):
+    """`soft` lets the step in flight end, `hard` cancels it: it begins again at the resume."""
+
+    reason: Reason = ""
+    mode: Literal["soft", "hard"] = "soft"
+
+
+class ResumeRequest(Request):
+    reason: Reason = ""
+
+
+class CancelRequest(Request):
+    reason: Reason = ""
+
+
+class Edits(Request):
+    """What changes when a run goes on from a checkpoint.
+
+    `prompts` maps an agent, task or node to its new prompt (a text, or an object of text fields), `models` maps such a
+    name, or `*`, to another model; `values` are laid over the state's fields and `inputs` over the run's inputs.
+    """
+
+    prompts: dict[str, Text | dict[str, Text]] = Field(default_factory=dict)
+    models: dict[str, Text] = Field(default_factory=dict)
+    values: dict[str, Any] = Field(default_factory=dict)
+    inputs: dict[str, Any] = Field(default_factory=dict)
+
+    def given(self) -> dict[str, Any]:
+        """The parts that change something; empty for none."""
+        return {name: part for name, part in self.model_dump().items() if part}
+
+
+class ForkRequest(Request):
+    """`inputs` are laid over the run's inputs, like `edits.inputs`."""
+
+    checkpoint_id: UUID
+    edits: Edits = Field(default_factory=Edits)
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class PausedExecution(ExecutionSummary):
+    pause_requested: bool = False
+
+
+class ResumedExecution(ExecutionSummary):
+    resumed_at: datetime | None
+    resume_requested: bool = False
+
+
+class CancelledExecution(ExecutionSummary):
+    cancelled_at: datetime | None
+    cancel_requested: bool = False
+
+
+class PauseAnswer(BaseModel):
+    """200 when the run stands still; 202 with `pause_requested` while a step ends or no worker has answered yet."""
+
+    execution: PausedExecution
+    pause_requested: bool
+    message: str
+
+
+class ResumeAnswer(BaseModel):
+    execution: ResumedExecution
+    resume_requested: bool
+    message: str
+
+
+class CancelAnswer(BaseModel):
+    execution: CancelledExecution
+    cancel_requested: bool
+    message: str
