@@ -124,6 +124,10 @@ def test_answers_are_kept_where_they_can_be(action: RecoveryAction, redo: bool) 
     assert decision.action == replace(action, redo=redo)
 
 
+def test_who_waits_for_a_person_does_nothing_anew() -> None:
+    assert recovery.decide(WRONG, rules(ESCALATE), Spent(), Usage()).action == ESCALATE
+
+
 def test_retry_policy_covers_wrong_answers_which_the_step_does_not_try_again() -> None:
     policy = RunPolicy(retry=RetryPolicy(max_retries=2, initial_interval=1, backoff=2))
     made = decisions(policy, WRONG, WRONG, WRONG)
