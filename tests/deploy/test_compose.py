@@ -97,7 +97,9 @@ def test_the_example_of_the_environment_names_every_variable_and_no_secret(compo
     assert ignored.returncode == 0, ".env would be committed"
 
 
-@pytest.mark.parametrize("service", ["migrate", "api", "worker-langgraph", "worker-crewai", "worker-autogen"])
+@pytest.mark.parametrize(
+    "service", ["migrate", "api", "worker-langgraph", "worker-crewai", "worker-autogen", "worker-semantic-kernel"]
+)
 def test_the_settings_class_takes_what_each_of_our_services_is_given(
     compose: Compose, service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +110,7 @@ def test_the_settings_class_takes_what_each_of_our_services_is_given(
     assert settings.store == "s3"
     assert settings.database_url.get_secret_value() == "postgresql+asyncpg://omium:given@postgresql:5432/omium"
     if service.startswith("worker-"):
-        assert settings.frameworks == (service.removeprefix("worker-"),)
+        assert settings.frameworks == (service.removeprefix("worker-").replace("-", "_"),)
 
 
 def test_yaml_files_are_tidy(tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ TARGETS = {
     "worker-langgraph": "workers.main",
     "worker-crewai": "workers.main",
     "worker-autogen": "workers.main",
+    "worker-semantic-kernel": "workers.main",
 }
 EXTRAS = {
     "api": [],
     "worker-langgraph": ["langgraph"],
     "worker-crewai": ["crewai"],
     "worker-autogen": ["autogen"],
+    "worker-semantic-kernel": ["semantic-kernel"],
 }
 
 
@@ -114,7 +116,9 @@ def test_a_target_installs_a_part_of_the_one_lock(dockerfile: Dockerfile, target
 
 
 def test_no_target_holds_another_ones_framework() -> None:
-    assert not {"langgraph", "crewai", "autogen-agentchat"} & pins("requirements-api.lock").keys()
+    assert not {"langgraph", "crewai", "autogen-agentchat", "semantic-kernel"} & pins("requirements-api.lock").keys()
     assert "crewai" not in pins("requirements-worker-langgraph.lock")
     assert "langgraph" not in pins("requirements-worker-crewai.lock")
     assert not {"langgraph", "crewai"} & pins("requirements-worker-autogen.lock").keys()
+    others = {"langgraph", "crewai", "autogen-agentchat"}
+    assert not others & pins("requirements-worker-semantic-kernel.lock").keys()
