@@ -100,7 +100,7 @@ class RunPolicy:
     notify: list[str] = field(default_factory=list)
     sources: list[PolicySource] = field(default_factory=list)
 
-    def timeout_for(self, agents: Sequence[str]) -> float | None:
+    def timeout_of(self, agents: Sequence[str]) -> float | None:
         """Seconds for one attempt of a step in which these agents run; None where no policy says so.
 
         Agents that run at once each get their time, so the longest counts.
@@ -108,8 +108,8 @@ class RunPolicy:
         own = [self.agents[name].step_timeout for name in agents if name in self.agents]
         return max((seconds for seconds in own if seconds is not None), default=self.step_timeout)
 
-    def retry_for(self, agents: Sequence[str]) -> RetryPolicy | None:
-        """How a step in which these agents run is tried again: as the most patient of them says, else as for all steps."""
+    def retry_of(self, agents: Sequence[str]) -> RetryPolicy | None:
+        """How a step in which these agents run is tried again: as the most patient of them, else as the run's policy says."""
         own = [self.agents[name].retry for name in agents if name in self.agents]
         return max((retry for retry in own if retry is not None), key=lambda r: r.max_retries, default=self.retry)
 

@@ -87,7 +87,7 @@ def _matches(rule: RecoveryRule, failure: FailureInfo) -> bool:
 
 
 def _by_retry_policy(failure: FailureInfo, policy: RunPolicy) -> Iterator[_Option]:
-    retry = policy.retry_for(failure.agents or [failure.step])
+    retry = policy.retry_of(failure.agents or [failure.step])
     if retry is None or not failure.retryable or failure.failure_type not in ANSWER_FAILURES:
         return
     yield _Option(

@@ -157,12 +157,12 @@ def test_agents_own_retry_and_time_go_before_the_runs() -> None:
             "reader": AgentPolicy(retry=RetryPolicy(2)),
         },
     )
-    assert policy.timeout_for(["writer"]) == 10
-    assert policy.timeout_for(["writer", "checker"]) == 20
-    assert policy.timeout_for(["reader"]) == policy.timeout_for(["nobody"]) == 60
-    assert RunPolicy().timeout_for(["nobody"]) is None
-    assert policy.retry_for(["reader", "writer"]) == RetryPolicy(3)
-    assert policy.retry_for(["checker"]) == RetryPolicy(1)
+    assert policy.timeout_of(["writer"]) == 10
+    assert policy.timeout_of(["writer", "checker"]) == 20
+    assert policy.timeout_of(["reader"]) == policy.timeout_of(["nobody"]) == 60
+    assert RunPolicy().timeout_of(["nobody"]) is None
+    assert policy.retry_of(["reader", "writer"]) == RetryPolicy(3)
+    assert policy.retry_of(["checker"]) == RetryPolicy(1)
     assert taken(policy, *[WRONG] * 4) == ["retry"] * 3 + ["fail"]
 
 
