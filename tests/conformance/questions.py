@@ -31,17 +31,14 @@ class Questions(Setting):
             pytest.skip("nothing asks")
         asking = self.asking_cases[0]
         run, state, first = await _to_the_first_question(adapter, asking)
-        answers: dict[str, Answer] = {}
-        with ModelServer(asking.rules) as server:
-            elsewhere = await step_in_a_process(self.framework, asking, server, state, len(run.states))
-            assert elsewhere["interrupts"] == [asdict(interrupt) for interrupt in first]
-            while elsewhere["interrupts"]:
-                interrupt = Interrupt(**elsewhere["interrupts"][0])
-                answers[interrupt.id] = answer_to(asking, interrupt)
-                elsewhere = await step_in_a_process(self.framework, asking, server, state, len(run.states), answers)
+        index = len(run.states)
         with ModelServer(asking.rules) as server:
             here = Run(asking, server, states=list(run.states))
             await advance_with_people(adapter, here, state)
+            elsewhere = await step_in_a_process(self.framework, asking, server, state, index)
+            assert elsewhere["interrupts"] == [asdict(interrupt) for interrupt in first]
+            elsewhere = await step_in_a_process(self.framework, asking, server, state, index, here.answers)
+        assert elsewhere["interrupts"] == []
         assert to_bytes(elsewhere["state"]) == here.states[-1]
 
     async def test_answers_take_a_run_to_its_end(self, adapter: Adapter, asking: Case) -> None:

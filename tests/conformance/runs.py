@@ -86,6 +86,8 @@ class Run:
     units: list[tuple[str, ...]] = field(default_factory=list)
     #: Model calls that a journal would have sent on: those of the attempts that ended their steps.
     paid_calls: int = 0
+    #: What was answered in the last step that asked, by the question's id.
+    answers: dict[str, Answer] = field(default_factory=dict)
     result: StepResult | None = None
 
     def context(self, attempt: int = 1, answers: Mapping[str, Answer] | None = None) -> StepContext:
@@ -122,6 +124,7 @@ async def advance_with_people(adapter: Adapter, run: Run, state: JsonObject) -> 
         before = requests
         if not result.interrupts:
             run.paid_calls += sum(requests.values())
+            run.answers = answers or run.answers
             return _done(run, result)
         check_questions(result.interrupts, answers)
         assert len(answers) < MOST_STEPS, answers

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from activities.adapters.base import Adapter, JsonObject, ModelEndpoint, StepContext, StepResult
+from activities.adapters.base import Adapter, Answer, JsonObject, ModelEndpoint, StepContext, StepResult
 from activities.adapters.langgraph.adapter import create
 from omium_core.settings import Settings
 from tests.support.toolbox import MemoryToolBox
@@ -66,6 +67,15 @@ class Run:
         result = await self._adapter.run_step(self.definition, self.state, here)
         self.state = json.loads(json.dumps(result.state, allow_nan=False))
         self.results.append(result)
+        return result
+
+    async def ask(self, answers: Mapping[str, Answer] | None = None) -> StepResult:
+        """One attempt of the next step, with these answers; what it did is forgotten if it asks."""
+        here = replace(context(self._base_url, self.tools, len(self.results)), answers=answers or {})
+        result = await self._adapter.run_step(self.definition, self.state, here)
+        if not result.interrupts:
+            self.state = json.loads(json.dumps(result.state, allow_nan=False))
+            self.results.append(result)
         return result
 
     async def finish(self) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from activities.adapters.base import Adapter, BadDefinition, ModelRejected, StepError
+from activities.adapters.base import Adapter, BadDefinition, ModelRejected
 from activities.adapters.langgraph.definition import DEFINITION
 from tests.langgraph.support import Run, adapter
 from tests.support.model_server import ModelServer
@@ -98,12 +98,6 @@ async def test_the_entry_point_is_loaded_once_and_off_the_loop(kinds: Adapter) -
 async def test_what_cannot_be_stored_is_named(kinds: Adapter) -> None:
     with pytest.raises(BadDefinition, match=r"in 'things', a value of type _thread\.lock cannot be stored"):
         await Run(kinds, entry("locking")).step()
-
-
-async def test_an_interrupt_says_that_it_cannot_wait(kinds: Adapter) -> None:
-    with pytest.raises(StepError, match="approvals are not available yet") as failure:
-        await Run(kinds, entry("asking")).step()
-    assert not failure.value.retryable
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Reviewer(SyncHumanInputProvider):
         """The output as a person accepted it. CrewAI's own name, and its way to give feedback to the agent."""
         answer = self._answer_to(formatted_answer)
         while answer.decision == "reject":
-            context.messages.append(context._format_feedback_message(self._feedback(answer)))
+            self._tell(context, formatted_answer, self._feedback(answer))
             formatted_answer = context._invoke_loop()
             answer = self._answer_to(formatted_answer)
         return _accepted(formatted_answer, answer)
@@ -51,7 +51,7 @@ class Reviewer(SyncHumanInputProvider):
         """As `handle_feedback`."""
         answer = self._answer_to(formatted_answer)
         while answer.decision == "reject":
-            context.messages.append(context._format_feedback_message(self._feedback(answer)))
+            self._tell(context, formatted_answer, self._feedback(answer))
             formatted_answer = await context._ainvoke_loop()
             answer = self._answer_to(formatted_answer)
         return _accepted(formatted_answer, answer)
@@ -65,6 +65,13 @@ class Reviewer(SyncHumanInputProvider):
         question = {"task": self._task, "agent": self._agent, "output": self._get_output_string(output)}
         self._line.fail(Asked(Interrupt(name, question, self._task)))
         raise LineCut
+
+    def _tell(self, context: ExecutorContext, output: AgentFinish, feedback: str) -> None:
+        said = self._get_output_string(output)
+        # CrewAI keeps an answer in the conversation only where tools were offered; feedback is about it, so it has to be there.
+        if context.messages[-1].get("content") != said:
+            context.messages.append({"role": "assistant", "content": said})
+        context.messages.append(context._format_feedback_message(feedback))
 
     def _feedback(self, answer: Answer) -> str:
         """What the agent is told; a rejection without a word fails the step."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import HumanMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Send, interrupt
+from langgraph.types import Send
 from pydantic import BaseModel
 
 LOADED = threading.get_ident()
@@ -148,12 +148,6 @@ def keep_a_lock(state: Loose) -> Loose:
 
 locking = StateGraph(Loose).add_node(keep_a_lock).add_edge(START, "keep_a_lock")
 
-
-def ask_someone(state: Loose) -> Loose:
-    return {"things": [interrupt("May I?")]}
-
-
-asking = StateGraph(Loose).add_node(ask_someone).add_edge(START, "ask_someone")
 
 asking_before = locking.compile(interrupt_before=["keep_a_lock"])
 
