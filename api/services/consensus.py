@@ -43,7 +43,7 @@ class ConsensusService:
             acks = await repository.acks([entry.id for entry in found.rows])
             leader = newest.leader if newest else None
             step = await executions.step_named(execution_id, leader) if leader else None
-        entries = [view(entry, acks[entry.id]) for entry in found.rows]
+        entries = [view(entry, acks.get(entry.id, [])) for entry in found.rows]
         return Standing(newest.term if newest else 0, leader, step.id if step else None, found, entries)
 
     async def acknowledge(
@@ -104,7 +104,7 @@ class ConsensusService:
         async with self._process.database.transaction() as session:
             repository = ConsensusRepository(session, caller.tenant_id)
             entry = await repository.get(log_id)
-            return entry, (await repository.acks([log_id]))[log_id]
+            return entry, (await repository.acks([log_id])).get(log_id, [])
 
     @staticmethod
     async def _voter(executions: ExecutionRepository, entry: ConsensusLog, given: str) -> str:

@@ -50,13 +50,13 @@ class ConsensusRepository(Repository):
         return Listing(rows=rows, total=total, next_cursor=rows[-1].id if more else None)
 
     async def acks(self, log_ids: Sequence[UUID]) -> dict[UUID, list[ConsensusAck]]:
-        """The votes on each entry, of all its terms, in the order in which they came."""
+        """The votes on entries that have some, of all their terms, in the order in which they came."""
         query = (
             select(ConsensusAck)
             .where(col(ConsensusAck.tenant_id) == self.tenant_id, col(ConsensusAck.consensus_log_id).in_(log_ids))
             .order_by(col(ConsensusAck.term), col(ConsensusAck.ack_received_at))
         )
-        found: dict[UUID, list[ConsensusAck]] = {log_id: [] for log_id in log_ids}
+        found: dict[UUID, list[ConsensusAck]] = {}
         for ack in (await self.session.execute(query)).scalars():
-            found[ack.consensus_log_id].append(ack)
+            found.setdefault(ack.consensus_log_id, []).append(ack)
         return found

@@ -10,11 +10,14 @@ from uuid import UUID
 import pytest
 
 from models.database import Database
+from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page, Repository
 from models.repositories.checkpoints import CheckpointRepository
+from models.repositories.consensus import ConsensusRepository
 from models.repositories.events import EventRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
+from models.repositories.history import HistoryRepository
 from models.repositories.idempotency import IdempotencyRepository
 from models.repositories.journal import JournalRepository, StepKey
 from models.repositories.workflows import WorkflowRepository
@@ -28,9 +31,25 @@ READS: dict[tuple[type[Repository], str], Call] = {
     (CheckpointRepository, "get"): lambda row: {"checkpoint_id": row.checkpoint},
     (CheckpointRepository, "latest"): lambda row: {"execution_id": row.execution, "lineage": 0},
     (CheckpointRepository, "list"): lambda row: {"execution_id": row.execution, "page": Page()},
+    (CheckpointRepository, "named"): lambda row: {"execution_id": row.execution, "name": "step_1"},
+    (CheckpointRepository, "of_execution"): lambda row: {"execution_id": row.execution},
+    (ApprovalRepository, "get"): lambda row: {"approval_id": row.approval},
+    (ApprovalRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
+    (ApprovalRepository, "pending"): lambda row: {"execution_id": row.execution},
+    (ConsensusRepository, "get"): lambda row: {"log_id": row.log},
+    (ConsensusRepository, "newest"): lambda row: {"execution_id": row.execution},
+    (ConsensusRepository, "list"): lambda row: {"execution_id": row.execution, "page": Page()},
+    (ConsensusRepository, "acks"): lambda row: {"log_ids": [row.log]},
+    (HistoryRepository, "agents"): lambda row: {"execution_id": row.execution},
+    (HistoryRepository, "forks"): lambda row: {"execution_id": row.execution},
+    (HistoryRepository, "rollbacks"): lambda row: {"execution_id": row.execution, "page": Page()},
+    (HistoryRepository, "effects"): lambda row: {"execution_id": row.execution, "page": Page()},
     (EventRepository, "list"): lambda row: {"execution_id": row.execution},
     (ExecutionRepository, "get"): lambda row: {"execution_id": row.execution},
     (ExecutionRepository, "agents"): lambda row: {"execution_id": row.execution, "lineage": 0},
+    (ExecutionRepository, "agent"): lambda row: {"execution_id": row.execution, "agent_id": row.step},
+    (ExecutionRepository, "find_agent"): lambda row: {"execution_id": row.execution, "agent_id": str(row.step)},
+    (ExecutionRepository, "step_named"): lambda row: {"execution_id": row.execution, "name": "step"},
     (ExecutionRepository, "list"): lambda row: {"page": Page(), "workflow_id": row.workflow},
     (FailureRepository, "get"): lambda row: {"failure_id": row.failure},
     (FailureRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
@@ -71,7 +90,7 @@ def test_no_method_is_left_out() -> None:
 async def test_another_tenants_row_is_not_found(
     database: Database, tenant: UUID, kind: type[Repository], name: str
 ) -> None:
-    row = await add_execution(database, tenant)
+    row = await add_execution(database, tenant, approval="pending")
     assert is_there(await read(database, tenant, kind, name, row)), "the call finds the row for its own tenant"
     assert not is_there(await read(database, await add_tenant(database), kind, name, row))
 

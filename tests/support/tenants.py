@@ -16,12 +16,15 @@ from models.tables import (
     ApiKey,
     Approval,
     Checkpoint,
+    ConsensusAck,
     ConsensusLog,
+    Effect,
     Execution,
     ExecutionEvent,
     Failure,
     IdempotencyKey,
     JournalEntry,
+    Rollback,
     Table,
     Tenant,
     Workflow,
@@ -75,6 +78,8 @@ class Owned:
     event: UUID = field(default_factory=new_id)
     approval: UUID = field(default_factory=new_id)
     log: UUID = field(default_factory=new_id)
+    step: UUID = field(default_factory=new_id)
+    rollback: UUID = field(default_factory=new_id)
 
     @property
     def key(self) -> str:
@@ -106,9 +111,11 @@ async def add_execution(
             title="of a tenant",
             status=status,
             inputs={"topic": "x"},
+            # its own fork, so that one row is found as both
+            forked_from=ids.execution,
             **common,
         ),
-        Agent(step_index=0, name="step", framework="langgraph", status="completed", attempt=1, **of_run),
+        Agent(id=ids.step, step_index=0, name="step", framework="langgraph", status="completed", attempt=1, **of_run),
         Checkpoint(
             id=ids.checkpoint,
             step_index=0,
@@ -138,6 +145,18 @@ async def add_execution(
             status="cancelled",
             **of_run,
         ),
+        ConsensusAck(tenant_id=tenant_id, consensus_log_id=ids.log, voter="auditor", kind="person", term=1),
+        Rollback(
+            id=ids.rollback,
+            command_id="rollback-1",
+            to_checkpoint_id=ids.checkpoint,
+            from_lineage=0,
+            to_lineage=1,
+            trigger_reason="r",
+            status="failed",
+            **of_run,
+        ),
+        Effect(lineage=0, step_index=0, idempotency_key="4", tool="t", reversible=True, status="done", **of_run),
         IdempotencyKey(key=ids.key, request_hash="1" * 64, **of_run),
         JournalEntry(
             lineage=0,
