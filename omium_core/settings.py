@@ -20,7 +20,7 @@ from omium_core.errors import ConfigurationError
 #: What a fresh checkout uses when nothing is set. Refused when `environment` is production.
 DEVELOPMENT_PEPPER = "omium-development-pepper"
 
-FRAMEWORKS = ("langgraph", "crewai", "autogen", "semantic_kernel")
+FRAMEWORKS = ("langgraph", "crewai", "autogen", "semantic_kernel", "flow")
 
 #: Top-level import names of the platform itself; a user's module must not shadow one of them.
 OWN_MODULES = frozenset({"api", "models", "workflows", "activities", "workers", "omium_core", "omium"})

@@ -9,9 +9,10 @@ from typing import Any, Final
 from activities.adapters.base import FrameworkDefinition, JsonObject
 from activities.adapters.flow.reading import Agent, FlowStep
 from activities.adapters.registry import PACKAGES, definition_for
+from activities.contracts.reading import SECTIONS
 
 #: What a config may hold for the run, and the framework does not know.
-NOT_THE_FRAMEWORKS: Final = frozenset({"checkpoints", "recovery_policies"})
+NOT_THE_FRAMEWORKS: Final = frozenset({*SECTIONS, "recovery_policies"})
 
 #: The frameworks that agents may use.
 INNER_FRAMEWORKS: Final = tuple(sorted(name for name in PACKAGES if name != "flow"))

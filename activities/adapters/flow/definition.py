@@ -12,20 +12,28 @@ outputs and `result` the agent's whole outputs, both None until the node is done
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
-from activities.adapters.base import BadDefinition, Json, JsonObject, Plan
+from activities.adapters.base import BadDefinition, Edit, Json, JsonObject, Plan
 from activities.adapters.flow import starting
 from activities.adapters.flow.agents import half_of, inner_definition
 from activities.adapters.flow.checks import check_flow, missing_inputs
+from activities.adapters.flow.contracts import (
+    NodeContracts,
+    agent_policies,
+    contract_problems,
+    node_contracts,
+    own_names,
+)
+from activities.adapters.flow.editing import apply_edit, problems_of
 from activities.adapters.flow.planning import Graph, graph_of
 from activities.adapters.flow.reading import Agent, FlowSpec, FlowStep, read_flow
 from activities.adapters.flow.spec import FlowPart
 from activities.adapters.flow.starting import Ends
 from activities.adapters.registry import definition_for
 from models.wire import FlowNode
-from omium_core.errors import Problem
+from omium_core.errors import InvalidInput, Problem
 
 #: Name of a node's first step where only running tells.
 _UNKNOWN_STEP: Final = "start"
@@ -40,7 +48,8 @@ class FlowDefinition:
         """All problems, with paths such as `flow[1].depends_on[0]` or `agents[0].config.tasks.write.agent`."""
         reading = read_flow(definition)
         told = {problem.path for problem in reading.problems}
-        return reading.problems + [p for p in check_flow(reading.flow, tools) if p.path not in told]
+        problems = reading.problems + [p for p in check_flow(reading.flow, tools) if p.path not in told]
+        return problems or contract_problems(reading.flow, definition)
 
     def validate_inputs(self, definition: JsonObject, inputs: JsonObject) -> list[Problem]:
         """Names that steps use and nobody gives, and what the agents say of the inputs that they are given as they are."""
@@ -147,7 +156,33 @@ class FlowDefinition:
             found |= (wrapper or {}).get("outputs") or {}
         return {**found, "steps": results}
 
+    def contracts_for(self, definition: JsonObject, node: str, ran: Collection[str] | None = None) -> NodeContracts:
+        """What is promised of a node; `ran` are the nodes that ran, None for all: only these hand over."""
+        flow = _flow(definition)
+        return node_contracts(flow, definition, _step(flow, node), graph_of(flow).waits_for[node], ran)
+
+    def agent_policies(self, definition: JsonObject) -> dict[str, JsonObject]:
+        """The `recovery_policies` of agents, by the agents' ids."""
+        return agent_policies(_flow(definition))
+
     # States
+
+    def edit(self, definition: JsonObject, state: JsonObject, edit: Edit) -> tuple[JsonObject, JsonObject]:
+        """An edit as it concerns one node; see `editing.py` for the names. What concerns only others leaves the state as it is.
+
+        Raises `InvalidInput` for prompts, models and inputs that nobody has; for values, see `edit_problems`.
+        """
+        changed, after, _ = apply_edit(definition, state, edit)
+        if problems := self.validate(changed, tools=None):
+            raise InvalidInput("The edited flow cannot run.", [Problem("prompts", str(p.message)) for p in problems])
+        return changed, after
+
+    def edit_problems(self, definition: JsonObject, edit: Edit, states: Iterable[JsonObject] = ()) -> list[Problem]:
+        """What is wrong with an edit for a run with these states, those of its nodes: all paths from the edit's root.
+
+        Without states the values are not judged: only a state tells which there are.
+        """
+        return problems_of(definition, edit, states)
 
     def view(self, state: JsonObject) -> JsonObject:
         """What the node was given and what it made, with the framework's own view of its state."""
@@ -161,29 +196,23 @@ class FlowDefinition:
         return {**state["inputs"], **values, **(state["outputs"] or {})}
 
     def units(self, definition: JsonObject, state: JsonObject) -> tuple[str, ...]:
-        """The node, its agent, and what runs next inside; empty before the framework made its state, and when it is done."""
-        if state["state"] is None or state["outputs"] is not None:
+        """The node, its agent, and what runs next inside, where that is known; empty when the node is done."""
+        if state["outputs"] is not None:
             return ()
         flow = _flow(definition)
         step = _step(flow, state["node"])
         agent = _agent(flow, step.id)
-        inner = half_of(agent).units(inner_definition(agent, step), state["state"])
-        return (*own_units(flow, step), *inner) if inner else ()
+        inner = None if state["state"] is None else half_of(agent).units(inner_definition(agent, step), state["state"])
+        return tuple(dict.fromkeys((*own_names(flow, step), *(inner or ()))))
 
     def unit_names(self, definition: JsonObject) -> frozenset[str]:
         """Ids and names of nodes and agents, and all that their frameworks know."""
         flow = read_flow(definition).flow
         names: set[str] = set()
         for agent, step in _pairs(flow):
-            names.update(own_units(flow, step))
+            names.update(own_names(flow, step))
             names |= half_of(agent).unit_names(inner_definition(agent, step))
         return frozenset(names)
-
-
-def own_units(flow: FlowSpec, step: FlowStep) -> tuple[str, ...]:
-    """The names of a node itself: its id and name, its agent's id and name."""
-    agent = _agent(flow, step.id)
-    return tuple(dict.fromkeys((step.id, step.name, agent.id, agent.name)))
 
 
 def _flow(definition: JsonObject) -> FlowSpec:

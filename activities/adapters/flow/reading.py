@@ -82,7 +82,6 @@ class FlowSpec:
 
     agents: dict[str, Agent] = field(default_factory=dict)
     steps: dict[str, FlowStep] = field(default_factory=dict)
-    policies: JsonObject = field(default_factory=dict)
 
 
 @dataclass
@@ -114,8 +113,7 @@ class _Reader:
             return self.result
         agents, steps = definition.get("agents"), definition.get("flow")
         rest = {key: value for key, value in definition.items() if key not in ("agents", "flow")}
-        outline = self._part(_Outline, rest, "")
-        self.result.flow.policies = outline.policies if outline is not None else {}
+        self._part(_Outline, rest, "")
         for path, body in self._listed_agents(agents):
             self._read_agent(path, body)
         if not isinstance(steps, list) or not steps:

@@ -23,6 +23,7 @@ class MissingOutput(StepError):
 
     failure_type = "validation_error"
     retryable = False
+    redoable = True
 
 
 def named_outputs(step: FlowStep, result: Json, values: JsonObject) -> JsonObject:

@@ -35,7 +35,7 @@ class AgentPart(Part):
     framework: str = Field(description="crewai, langgraph, autogen or semantic_kernel.")
     config: dict[str, Any] = Field(
         description="A definition of that framework, as it would be registered by itself. For crewai also one agent "
-        "(role, goal, backstory, llm, tools): its task is the step's. May hold `checkpoints` and `recovery_policies`."
+        "(role, goal, backstory, llm, tools): its task is the step's. May hold `checkpoints`, `approvals`, `handoffs` and `recovery_policies`."
     )
     description: str = Field(default="", description="For people.")
     version: str | int | None = Field(default=None, description="For people.")
@@ -47,15 +47,6 @@ class SourcePart(Part):
     source: Path | None = Field(default=None, alias="from", description="Path of the value.")
     default: JsonValue = Field(default=None, description="What is taken where the path leads nowhere.")
     value: JsonValue = Field(default=None, description="Instead of `from`: the value itself.")
-
-
-class ConsensusPart(Part):
-    """How a handoff to a step is agreed upon."""
-
-    voters: list[JsonValue] | None = Field(default=None, description="Who votes. Left out, the agent of the step.")
-    quorum: str | int | None = Field(default=None, description="`majority`, `all`, `any`, or a number of voters.")
-    timeout_s: float | None = Field(default=None, gt=0, description="Seconds that one term may take.")
-    max_terms: int | None = Field(default=None, ge=1, description="How many terms there may be.")
 
 
 class StepPart(Part):
@@ -93,13 +84,27 @@ class StepPart(Part):
         description="CEL condition over the run's inputs and the named outputs; the step is skipped when it does not "
         "hold. A step is also skipped when all steps that it waits for were.",
     )
-    checkpoints: list[Any] | None = Field(default=None, description="Checkpoints at the end of the step.")
-    preconditions: list[Any] | None = Field(default=None, description="Conditions that hold before the step.")
-    postconditions: list[Any] | None = Field(default=None, description="Conditions that hold after the step.")
-    output_schema: dict[str, Any] | None = Field(default=None, description="JSON Schema of the step's outputs.")
-    approval: Any = Field(default=None, description="A person approves the step before it begins.")
-    consensus_required: bool = Field(default=False, description="Whether the handoff to the step is voted on.")
-    consensus: ConsensusPart | None = Field(default=None, description="How the handoff is voted on.")
+    checkpoints: list[str | dict[str, Any]] | None = Field(
+        default=None,
+        description="Checkpoints of the step: names of entries in `checkpoints` of the agent or of the flow, entries, or "
+        "new names for the checkpoint that the step leaves.",
+    )
+    preconditions: list[Any] | None = Field(default=None, description="Conditions that hold before the step begins.")
+    postconditions: list[Any] | None = Field(default=None, description="Conditions that hold when the step is done.")
+    output_schema: dict[str, Any] | None = Field(
+        default=None, description="JSON Schema of the step's named outputs, one object."
+    )
+    approval: bool | dict[str, Any] | None = Field(
+        default=None, description="Whether a person is asked, before the step or after it: an entry of `approvals`."
+    )
+    consensus_required: bool | None = Field(
+        default=None, description="Whether the handoff to the step is voted on; left out, with `consensus` it is."
+    )
+    consensus: dict[str, Any] | None = Field(
+        default=None,
+        description="How it is voted on: `voters`, `quorum`, `timeout_s`, `max_terms`. Without voters the step's agent "
+        "votes, by the pre-conditions.",
+    )
 
 
 class FlowPart(Part):
@@ -110,4 +115,9 @@ class FlowPart(Part):
     version: str | int | None = Field(default=None, description="For people.")
     agents: list[AgentPart] = Field(min_length=1, description="The agents.")
     flow: list[StepPart] = Field(min_length=1, description="The steps.")
-    policies: dict[str, Any] = Field(default={}, description="What is done about failures.")
+    policies: Any = Field(default=None, description="What is done about failures.")
+    checkpoints: Any = Field(
+        default=None, description="Conditions and schemas of steps, by name or for what they name."
+    )
+    approvals: Any = Field(default=None, description="Questions to people, for the steps that they name.")
+    handoffs: Any = Field(default=None, description="Votes on handoffs, for the steps that they name.")

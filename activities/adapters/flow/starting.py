@@ -79,7 +79,7 @@ def inputs_of(agent: Agent, step: FlowStep, known: JsonObject, skipped: frozense
         given = {source.target: _value(step, source, known, skipped) for source in step.sources}
         unmade = frozenset(s.target for s in step.sources if s.parts and s.parts[0] in skipped and not s.default)
     if agent.is_lone or step.task is not None:
-        given["task"] = _task(agent, step, {**known, **given}, given)
+        given["task"] = task_text(agent, step, {**known, **given}, given)
     if unmade:
         refused = {problem.path for problem in half_of(agent).validate_inputs(inner_definition(agent, step), given)}
         given = {name: value for name, value in given.items() if name not in unmade & refused}
@@ -105,7 +105,7 @@ def _in_skipped_step(source: Source, known: JsonObject) -> bool:
     return source.parts[0] == "steps" and known["steps"].get(source.parts[1]) is None
 
 
-def _task(agent: Agent, step: FlowStep, known: JsonObject, given: JsonObject) -> str:
+def task_text(agent: Agent, step: FlowStep, known: JsonObject, given: JsonObject) -> str:
     """The task as text. One that uses nothing of what is given is followed by what is given."""
     template = step.task or f"{step.name}: do your part with what is given."
     if agent.is_lone:
