@@ -76,7 +76,7 @@ class RollbackRequest(Request):
 
     reason: Annotated[Text, Field(min_length=1, max_length=255)] = "Requested by the operator"
     trigger_type: Literal["manual", "automatic", "policy"] = "manual"
-    edits: Edits = Field(default_factory=Edits)
+    edits: Edits = Field(default_factory=dict)
     resume: bool = False
     dry_run: bool = False
     confirm: bool = Field(default=False, validation_alias=AliasChoices("confirm", "force", "confirm_irreversible"))

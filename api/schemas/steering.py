@@ -29,28 +29,24 @@ class CancelRequest(Request):
     reason: Reason = ""
 
 
-class Edits(Request):
-    """What changes when a run goes on from a checkpoint.
-
-    `prompts` maps an agent, task or node to its new prompt (a text, or an object of text fields), `models` maps such a
-    name, or `*`, to another model; `values` are laid over the state's fields and `inputs` over the run's inputs.
-    """
-
-    prompts: dict[str, Text | dict[str, Text]] = Field(default_factory=dict)
-    models: dict[str, Text] = Field(default_factory=dict)
-    values: dict[str, Any] = Field(default_factory=dict)
-    inputs: dict[str, Any] = Field(default_factory=dict)
-
-    def given(self) -> dict[str, Any]:
-        """The parts that change something; empty for none."""
-        return {name: part for name, part in self.model_dump().items() if part}
+#: What changes when a run goes on from a checkpoint; `activities.edits` reads it.
+Edits = Annotated[
+    dict[str, Any],
+    Field(
+        description=(
+            "`prompts` maps an agent, task or node (or `*`) to its new prompt: a text, or an object of text fields; "
+            "`append_prompts` adds to prompts; `models` maps such a name, or `*`, to another model; `values` are laid "
+            "over the state's fields, `inputs` over the run's inputs."
+        )
+    ),
+]
 
 
 class ForkRequest(Request):
     """`inputs` are laid over the run's inputs, like `edits.inputs`."""
 
     checkpoint_id: UUID
-    edits: Edits = Field(default_factory=Edits)
+    edits: Edits = Field(default_factory=dict)
     inputs: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
 

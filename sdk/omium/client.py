@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, Retrying
 from omium.calls import Flow, Pause, Request
 from omium.config import resolve
 from omium.errors import OmiumError
-from omium.resources import Checkpoints, Executions, Failures, Workflows
+from omium.resources import Approvals, Checkpoints, ConsensusLogs, Executions, Failures, Workflows
 from omium.transport import client_options, connection_error, read_answer, request_arguments, retry_policy
 from omium.types import JsonObject
 
@@ -49,6 +49,8 @@ class OmiumClient:
         self.workflows: Workflows[OmiumClient] = Workflows(self)
         self.executions: Executions[OmiumClient] = Executions(self)
         self.checkpoints: Checkpoints[OmiumClient] = Checkpoints(self)
+        self.approvals: Approvals[OmiumClient] = Approvals(self)
+        self.consensus: ConsensusLogs[OmiumClient] = ConsensusLogs(self)
         self.failures: Failures[OmiumClient] = Failures(self)
 
     @property
@@ -122,6 +124,8 @@ class AsyncOmiumClient:
         self.workflows: Workflows[AsyncOmiumClient] = Workflows(self)
         self.executions: Executions[AsyncOmiumClient] = Executions(self)
         self.checkpoints: Checkpoints[AsyncOmiumClient] = Checkpoints(self)
+        self.approvals: Approvals[AsyncOmiumClient] = Approvals(self)
+        self.consensus: ConsensusLogs[AsyncOmiumClient] = ConsensusLogs(self)
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
 
     @property

@@ -71,6 +71,8 @@ class Agent(TypedDict, total=False):
     tokens_used: int
     output: Any
     error: str | None
+    lineage: int
+    branch: str
 
 
 class TemporalLink(TypedDict, total=False):
@@ -103,6 +105,17 @@ class Execution(TypedDict, total=False):
     metadata: JsonObject
     temporal: TemporalLink
     created_at: str
+    lineage: int
+    forked_from: str | None
+    forked_from_checkpoint: str | None
+    paused_at: str | None
+    pending_approvals: int
+    #: In the answers of actions: when it was done, and whether it is still on its way.
+    resumed_at: str | None
+    cancelled_at: str | None
+    pause_requested: bool
+    resume_requested: bool
+    cancel_requested: bool
 
 
 class ExecutionPage(Page, total=False):
@@ -118,10 +131,16 @@ class StartedExecution(TypedDict, total=False):
 
 
 class ExecutionEnvelope(TypedDict, total=False):
-    """Answer of an action on a run, and of `executions.create`."""
+    """Answer of an action on a run, and of `executions.create`.
+
+    One of the `*_requested` is true when the action is on its way and not done yet.
+    """
 
     execution: Execution
     message: str
+    pause_requested: bool
+    resume_requested: bool
+    cancel_requested: bool
 
 
 class Checkpoint(TypedDict, total=False):
@@ -136,6 +155,18 @@ class Checkpoint(TypedDict, total=False):
     checksum: str
     metadata: JsonObject
     created_at: str
+    kind: Literal["step", "named", "base"]
+    branch: str
+    agent_id: str | None
+    preconditions: list[Any] | None
+    postconditions: list[Any] | None
+    validation_passed: bool
+
+
+class CheckpointEnvelope(TypedDict, total=False):
+    """Answer of `checkpoints.create`."""
+
+    checkpoint: Checkpoint
 
 
 class CheckpointPage(Page, total=False):
@@ -147,6 +178,151 @@ class CheckpointData(TypedDict, total=False):
     execution_id: str
     checkpoint_number: int
     state: Any
+
+
+class Rollback(TypedDict, total=False):
+    """`from_lineage` was left, `to_lineage` began at the checkpoint."""
+
+    id: str
+    execution_id: str
+    from_checkpoint_id: str | None
+    to_checkpoint_id: str
+    from_lineage: int
+    to_lineage: int
+    status: Literal["in_progress", "completed", "failed"]
+    error: str | None
+    trigger_reason: str
+    trigger_type: str
+    edits: JsonObject | None
+    metadata: JsonObject
+    started_at: str
+    completed_at: str | None
+
+
+class RollbackEnvelope(TypedDict, total=False):
+    """Answer of `checkpoints.rollback`; `rollback` is None where `rollback_requested` says that it has not begun."""
+
+    rollback: Rollback | None
+    execution: Execution
+    rollback_requested: bool
+    message: str
+
+
+class RollbackPlan(TypedDict, total=False):
+    """Answer of `checkpoints.plan_rollback`: what a rollback would do. Nothing was changed."""
+
+    plan: JsonObject
+    dry_run: bool
+
+
+class Lineage(TypedDict, total=False):
+    """One line of a run's history: where it branched off, and what happened in it."""
+
+    lineage: int
+    parent_lineage: int | None
+    parent_number: int
+    checkpoint_id: str | None
+    checkpoint_name: str | None
+    rollback_id: str | None
+    reason: str
+    current: bool
+    created_at: str
+    steps: list[Agent]
+    checkpoints: list[Checkpoint]
+    forks: list[JsonObject]
+    children: list[int]
+
+
+class LineageTree(TypedDict, total=False):
+    execution_id: str
+    current_lineage: int
+    forked_from: str | None
+    forked_from_checkpoint: str | None
+    tree: JsonObject
+    lineages: list[Lineage]
+
+
+class Approval(TypedDict, total=False):
+    """A question of a run to a person. At the `deadline` the `default_decision` is taken."""
+
+    id: str
+    execution_id: str
+    step_index: int
+    step_name: str
+    interrupt_id: str
+    title: str
+    question: Any
+    assignee: str | None
+    status: Literal["pending", "approved", "rejected", "edited", "expired", "cancelled"]
+    deadline: str | None
+    default_decision: str | None
+    answer: Any
+    comment: str | None
+    answered_by: str | None
+    created_at: str
+    answered_at: str | None
+
+
+class ApprovalPage(Page, total=False):
+    approvals: list[Approval]
+
+
+class ApprovalEnvelope(TypedDict, total=False):
+    """Answer of approve, reject and edit."""
+
+    approval: Approval
+    execution: Execution
+    answer_requested: bool
+    message: str
+
+
+class ConsensusAck(TypedDict, total=False):
+    voter: str
+    kind: str
+    term: int
+    valid: bool
+    reason: str | None
+    ack_received_at: str
+
+
+class ConsensusLog(TypedDict, total=False):
+    """A handoff: who hands over to whom, and how the vote stands."""
+
+    id: str
+    term: int
+    log_index: int
+    leader: str
+    sender: str
+    receivers: list[str]
+    status: str
+    voters: list[JsonObject]
+    payload_hash: str
+    consensus_reached: bool
+    acks_received: int
+    acks_required: int
+    acks: list[ConsensusAck]
+    deadline: str | None
+    created_at: str
+
+
+class Consensus(Page, total=False):
+    execution_id: str
+    current_term: int
+    leader: str | None
+    leader_agent_id: str | None
+    logs: list[ConsensusLog]
+
+
+class Acknowledgement(TypedDict, total=False):
+    """Answer of a vote: whether it counts, and how the handoff stands."""
+
+    success: bool
+    total_acks: int
+    acks_required: int
+    consensus_reached: bool
+    acknowledgement_requested: bool
+    message: str
+    log: ConsensusLog
 
 
 class Failure(TypedDict, total=False):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from omium.resources.approvals import Approvals
 from omium.resources.checkpoints import Checkpoints
+from omium.resources.consensus import ConsensusLogs
 from omium.resources.executions import Executions
 from omium.resources.failures import Failures
 from omium.resources.workflows import Workflows
 
-__all__ = ["Checkpoints", "Executions", "Failures", "Workflows"]
+__all__ = ["Approvals", "Checkpoints", "ConsensusLogs", "Executions", "Failures", "Workflows"]

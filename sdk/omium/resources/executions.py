@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from omium.calls import ClientT, Flow, Pause, Request, Resource, endpoint, fresh_key, operation
 from omium.errors import ExecutionTimeout, OmiumAPIError, OmiumConnectionError, OmiumError
-from omium.types import TERMINAL_STATUSES, Execution, ExecutionEnvelope, ExecutionPage
+from omium.resources.checkpoints import rollback_request
+from omium.types import TERMINAL_STATUSES, Execution, ExecutionEnvelope, ExecutionPage, LineageTree
 
 #: Seconds between the first two looks at a run: short ones are over soon. Grows up to `poll_interval`.
 FIRST_LOOK = 0.1
@@ -59,6 +60,96 @@ class Executions(Resource[ClientT]):
     def get(self, execution_id: str) -> Request[Execution]:
         """How a run stands: status, progress, steps, result."""
         return Request("GET", endpoint("executions", execution_id))
+
+    @operation
+    def pause(
+        self,
+        execution_id: str,
+        reason: str | None = None,
+        mode: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[ExecutionEnvelope]:
+        """Lets the step in flight end and then stands still; `pause_requested` is true until it does.
+
+        With the `mode` `hard` the step is cancelled and begins again at the resume.
+
+        Raises:
+            Conflict: the run has ended, or is paused already.
+        """
+        return _action(execution_id, "pause", idempotency_key, reason=reason, mode=mode)
+
+    @operation
+    def resume(self, execution_id: str, idempotency_key: str | None = None) -> Request[ExecutionEnvelope]:
+        """Goes on after a pause or a rollback, from the last checkpoint.
+
+        Raises:
+            Conflict: the run is not paused.
+        """
+        return _action(execution_id, "resume", idempotency_key)
+
+    @operation
+    def cancel(
+        self, execution_id: str, reason: str | None = None, idempotency_key: str | None = None
+    ) -> Request[ExecutionEnvelope]:
+        """Ends a run now, with the step in flight. It can be retried, rolled back or forked afterwards.
+
+        Raises:
+            Conflict: the run has ended already.
+        """
+        return _action(execution_id, "cancel", idempotency_key, reason=reason)
+
+    @operation
+    def fork(
+        self,
+        execution_id: str,
+        checkpoint_id: str,
+        edits: Mapping[str, Any] | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Request[ExecutionEnvelope]:
+        """Starts a new run from a checkpoint of this one, which stays as it is. Answers the new run under `execution`.
+
+        `edits` as in `checkpoints.rollback`; `inputs` are laid over the run's inputs.
+        """
+        return _action(
+            execution_id,
+            "fork",
+            idempotency_key,
+            checkpoint_id=checkpoint_id,
+            edits=edits,
+            inputs=inputs,
+            metadata=metadata,
+        )
+
+    @operation
+    def lineage(self, execution_id: str) -> Request[LineageTree]:
+        """The history of a run as a tree: each rollback leaves a line behind, readable as it was, and begins the next."""
+        return Request("GET", endpoint("executions", execution_id, "lineage"))
+
+    @operation
+    def restore_from_checkpoint(
+        self,
+        checkpoint_id: str,
+        reason: str | None = None,
+        edits: Mapping[str, Any] | None = None,
+        confirm: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> Flow[Execution]:
+        """Rolls the run of a checkpoint back to it and goes on from there at once. Answers the run.
+
+        Raises:
+            Conflict: the run cannot go back, as where effects cannot be undone and `confirm` does not agree to that.
+        """
+        answer = yield rollback_request(
+            checkpoint_id, reason=reason, edits=edits, resume=True, confirm=confirm, idempotency_key=idempotency_key
+        )
+        if isinstance(answer, OmiumError):
+            raise answer
+        execution = yield Request("GET", endpoint("executions", answer["execution"]["id"]))
+        if isinstance(execution, OmiumError):
+            raise execution
+        return cast(Execution, execution)
 
     @operation
     def retry(self, execution_id: str, idempotency_key: str | None = None) -> Request[ExecutionEnvelope]:
@@ -120,6 +211,13 @@ class Executions(Resource[ClientT]):
                 raise ExecutionTimeout(_timeout_message(execution_id, timeout, seen, outage), execution_id, seen)
             yield Pause(min(pause, left))
             pause = min(pause * GROWTH, poll_interval)
+
+
+def _action(execution_id: str, action: str, key: str | None, **body: Any) -> Request[ExecutionEnvelope]:
+    """An action on a run, which is safe to repeat because it carries a key."""
+    given = {name: value for name, value in body.items() if value is not None}
+    path = endpoint("executions", execution_id, action)
+    return Request("POST", path, body=given or None, idempotency_key=fresh_key(key))
 
 
 def _left(deadline: float | None) -> float:
