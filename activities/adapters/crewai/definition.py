@@ -28,6 +28,10 @@ from omium_core.errors import InvalidInput, Problem
 
 #: What CrewAI takes for a placeholder; other braces, as in JSON examples, are text.
 _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")
+_NO_FLOW: Final = (
+    "This is a CrewAI flow, and only crews are run. Register a workflow of the framework 'flow' whose steps are the flow's "
+    "methods, each crew a step of its own; or a graph of the framework 'langgraph', where the methods form a loop."
+)
 _HIERARCHICAL_HINT: Final = "process is hierarchical without manager_llm or manager_agent: the default model manages."
 
 
@@ -38,6 +42,8 @@ class CrewAIDefinition:
 
     def validate(self, definition: JsonObject, *, tools: frozenset[str] | None) -> list[Problem]:
         """All problems of a crew, with paths such as `tasks.research.agent` or `tasks[1].context[0]`."""
+        if (field := _field_of_a_flow(definition)) is not None:
+            return [Problem(field, _NO_FLOW)]
         reading = read_crew(definition)
         return reading.problems + list(check_crew(reading.crew, tools, unread={p.path for p in reading.problems}))
 
@@ -129,6 +135,13 @@ class CrewAIDefinition:
         }
         schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
         return {key: _llm_once(value) for key, value in schema.items()}
+
+
+def _field_of_a_flow(definition: JsonObject) -> str | None:
+    """The field that says that a definition is a CrewAI flow, and no crew."""
+    if "methods" in definition and "tasks" not in definition:
+        return "methods"
+    return "schema" if str(definition.get("schema", "")).startswith("crewai.flow") else None
 
 
 def placeholders(crew: CrewSpec) -> Iterator[tuple[str, str]]:
