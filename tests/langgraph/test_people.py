@@ -98,6 +98,14 @@ async def test_graphs_inside_ask_at_once_and_again() -> None:
     assert result.outputs["said"] == [[1, 0, "a"], [1, 1, "b"], [2, 0, "c"], [2, 1, "d"]]
 
 
+async def test_a_node_that_langgraph_tries_again_asks_the_same() -> None:
+    result, opened = await answered(
+        run_of("retried"), {'"first"': Answer("approve", 1), '"second"': Answer("approve", 2)}
+    )
+    assert opened == [['"first"'], ['"second"']]
+    assert result.outputs == {"said": [1, 2]}
+
+
 async def test_the_old_way_to_ask_is_refused() -> None:
     with pytest.raises(BadDefinition, match="interrupt\\(\\)"):
         await run_of("old").step()

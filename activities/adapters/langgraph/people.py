@@ -30,6 +30,7 @@ class Questions:
     """The questions of one call of a graph. Stands where LangGraph keeps the answers of a surrounding call."""
 
     answers: Mapping[str, Answer]
+    #: How often each node of a graph in JSON asked.
     _asked: Counter[str] = field(default_factory=Counter)
     #: Open questions of `interrupt()`: LangGraph's id of each, with ours and the name of the node.
     _open: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -39,8 +40,7 @@ class Questions:
         config = get_config()
         namespace = str(config["configurable"]["checkpoint_ns"])
         # A node that asks again gets the answers in the order of its questions.
-        earlier = self._asked[namespace]
-        self._asked[namespace] += 1
+        earlier = len(config["configurable"][SURROUNDING].resume)
         metadata = config.get("metadata", {})
         name = f"{metadata.get('langgraph_node')}-{_digest(namespace, metadata, earlier)}"
         if (answer := self.answers.get(name)) is not None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypedDict
 from langchain_core.messages import AIMessage
 from langgraph.errors import NodeInterrupt
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.types import Send, interrupt
+from langgraph.types import RetryPolicy, Send, interrupt
 
 
 class Said(TypedDict, total=False):
@@ -32,6 +32,20 @@ def ask_once(state: Said) -> Said:
 def say(state: Said) -> Said:
     return {"said": ["nothing"]}
 
+
+_tries: list[int] = []
+
+
+def ask_and_fail(state: Said) -> Said:
+    first = interrupt("first")
+    _tries.append(1)
+    if len(_tries) % 2:
+        raise ConnectionError("try again")
+    return {"said": [first, interrupt("second")]}
+
+
+retried = StateGraph(Said).add_node(ask_and_fail, retry_policy=RetryPolicy(initial_interval=0.01, jitter=False))
+retried.add_edge(START, "ask_and_fail")
 
 in_turn = StateGraph(Said).add_node(say).add_node(ask_twice).add_edge(START, "say").add_edge("say", "ask_twice")
 
