@@ -1,0 +1,1 @@
+"""Flows: planning, beginning, ending and editing nodes, and running them over all frameworks."""
