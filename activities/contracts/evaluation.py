@@ -155,6 +155,7 @@ def for_step(contracts: Contracts, units: Sequence[str], foreseen: Sequence[str]
     late = Contracts(
         tuple(entry for entry in matching.checkpoints if entry not in known.checkpoints),
         tuple(entry for entry in matching.approvals if entry not in known.approvals),
+        tuple(entry for entry in matching.handoffs if entry not in known.handoffs),
     )
     return StepContract(names, matching, late)
 

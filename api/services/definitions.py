@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from activities.adapters.registry import definition_for
 from activities.contracts.problems import contract_problems
-from activities.contracts.reading import bare
+from activities.contracts.reading import READS_SECTIONS, bare
 from activities.schemas import schema_problems
 from activities.tools.names import BUILTIN_TOOLS
 from api.schemas.common import json_problems
@@ -55,8 +55,9 @@ async def judge(
     own = bare(definition, framework)
     needs_worker = half.needs_worker(own, tools=BUILTIN_TOOLS)
     problems = half.validate(own, tools=None if needs_worker else BUILTIN_TOOLS)
-    # the names of steps are known only of a definition that is right
-    problems += contract_problems(definition, frozenset() if problems else half.unit_names(own))
+    if framework not in READS_SECTIONS:
+        # the names of steps are known only of a definition that is right
+        problems += contract_problems(definition, frozenset() if problems else half.unit_names(own))
     if problems:
         raise _invalid([_under_field(problem) for problem in problems])
     first_step = None
