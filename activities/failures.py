@@ -25,9 +25,26 @@ _ADVICE = {
     "timeout": Advice("medium", "Give the step more time (OMIUM_STEP_TIMEOUT) or less to do, then retry."),
     "worker_lost": Advice("critical", "The workers died over and over in this step: look at their logs and memory."),
     "storage_unavailable": Advice("critical", "Check the database and the object store, then retry."),
+    "consensus_violation": Advice(
+        "high",
+        "Read the votes and their reasons; correct what was handed over, or who must agree, then roll back or retry.",
+    ),
+    "hallucination": Advice("high", "Read what the check found, then roll back with a prompt that rules it out."),
     "agent_error": Advice("high", "Look at the error and the agent's code, then retry from the last checkpoint."),
 }
 
 
 def advice(failure_type: str) -> Advice:
     return _ADVICE.get(failure_type, _ADVICE["agent_error"])
+
+
+def split_trace(told: str) -> tuple[str, str | None]:
+    """What was told of a failure, as a message and a stack trace; the message is the trace's last line."""
+    if (
+        not told.lstrip().startswith("Traceback")
+        and "\nTraceback (most recent call last)" not in told
+        and "  File " not in told
+    ):
+        return told, None
+    lines = [line for line in told.splitlines() if line.strip()]
+    return (lines[-1].strip() if lines else told), told

@@ -1,10 +1,11 @@
-"""The database side of a run: what a worker reads before a step and writes after it.
+"""The database side of a step: what a worker reads before it and writes after it.
 
 Each method is one transaction, and repeatable: a worker may die after the commit and before it could say so.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +18,23 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.base import Json, JsonObject, StaleAttempt, StepError
-from activities.stores.values import Stored
+from activities.questions import mark_waiting
+from activities.stores.values import Stored, ValueStore
 from models.database import Database
 from models.repositories.journal import StepKey
-from models.repositories.steps import NAME_LENGTH, CompletedStep, MadeBefore, open_attempt, record_completed_step
+from models.repositories.steps import CompletedStep, MadeBefore, open_attempt, record_completed_step
 from models.repositories.workflows import WorkflowRepository
-from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Failure
-from models.tables.base import new_id, now
-from models.wire import CheckpointRef, FinishInput, Step, StepInput, StepOutcome
+from models.tables import Agent, Checkpoint, Execution, ExecutionEvent
+from models.tables.base import new_id
+from models.wire import CheckpointRef, Step, StepInput, StepOutcome
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """What a step leaves in the database. `outputs` of a run are given once, with its last step."""
+    """What a step leaves in the database. `outputs` of a run are given once, with its last step.
+
+    `checkpoint_name` and the conditions are those that the definition gives to the step.
+    """
 
     blob: str
     size: int
@@ -40,6 +45,10 @@ class StepDone:
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
+    checkpoint_name: str | None = None
+    preconditions: list[Json] | None = None
+    postconditions: list[Json] | None = None
+    units: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,21 +75,46 @@ class Records:
         # a version never changes, so its definition may be kept
         self._definitions: LRUCache[str, JsonObject] = LRUCache(maxsize=256)
 
-    async def definition(self, step: StepInput) -> JsonObject:
-        known = self._definitions.get(step.version_id)
+    async def definition(self, step: StepInput, values: ValueStore) -> JsonObject:
+        """The definition that holds for a step: its version's, or that with its lineage's edits."""
+        if not step.definition:
+            return await self.version(step.tenant_id, step.version_id)
+        known = self._definitions.get(step.definition)
+        if known is None:
+            # as text, because the order of keys means something to some frameworks
+            known = self._definitions[step.definition] = json.loads(await values.get(step.tenant_id, step.definition))
+        return known
+
+    async def version(self, tenant_id: str, version_id: str) -> JsonObject:
+        known = self._definitions.get(version_id)
         if known is not None:
             return known
         version = await self._database.run(
-            lambda db: WorkflowRepository(db, UUID(step.tenant_id)).version_by_id(UUID(step.version_id))
+            lambda db: WorkflowRepository(db, UUID(tenant_id)).version_by_id(UUID(version_id))
         )
-        self._definitions[step.version_id] = version.workflow_definition
+        self._definitions[version_id] = version.workflow_definition
         return version.workflow_definition
+
+    async def inputs(self, step: StepInput) -> Stored:
+        """The run's inputs."""
+
+        async def work(db: AsyncSession) -> Stored:
+            query = select(col(Execution.inputs), col(Execution.inputs_blob)).where(*_execution(step))
+            row = (await db.execute(query)).one()
+            return Stored(row[0], row[1])
+
+        return await self._database.run(work)
 
     async def begin_step(self, step: StepInput) -> Begun:
         """Opens a new attempt; tells the outcome if an earlier attempt already left its checkpoint."""
         key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
         opened = await open_attempt(
-            self._database, UUID(step.tenant_id), key, name=step.step.name, framework=step.framework
+            self._database,
+            UUID(step.tenant_id),
+            key,
+            name=step.step.name,
+            framework=step.framework,
+            branch=step.node,
         )
         if opened.attempt is None:
             raise RunEnded("The run has ended: nothing more is done for it.")
@@ -89,7 +123,6 @@ class Records:
 
     async def complete_step(self, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
         """Records a step and its checkpoint, all or nothing. `StaleAttempt` if a newer attempt runs."""
-        number = step.checkpoint.number + 1
         usage = {"model_calls": done.model_calls, "tool_calls": done.tool_calls, "tokens": done.tokens}
         recorded = await record_completed_step(
             self._database,
@@ -100,8 +133,8 @@ class Records:
                 step_index=step.step.index,
                 step_name=step.step.name,
                 attempt=attempt,
-                checkpoint_number=number,
-                checkpoint_name=_checkpoint_name(number, step.step.name),
+                checkpoint_name=done.checkpoint_name,
+                checkpoint_label=_label(step.step.name),
                 blob=done.blob,
                 size=done.size,
                 unit=done.unit,
@@ -109,23 +142,44 @@ class Records:
                 next_step=done.next_step,
                 outputs=done.outputs,
                 outputs_blob=done.outputs_blob,
+                branch=step.node,
+                preconditions=done.preconditions,
+                postconditions=done.postconditions,
             ),
         )
         if recorded.checkpoint_id is None:
             return await self._made_before(step, attempt)
         return StepOutcome(
-            checkpoint=CheckpointRef(id=str(recorded.checkpoint_id), number=number, blob=done.blob, size=done.size),
+            checkpoint=CheckpointRef(str(recorded.checkpoint_id), recorded.number, done.blob, done.size),
             done=done.next_step is None,
             next_step=None if done.next_step is None else Step(step.step.index + 1, done.next_step),
             prepared=recorded.prepared,
-            **usage,
+            units=list(done.units),
+            model_calls=done.model_calls,
+            tool_calls=done.tool_calls,
+            tokens=done.tokens,
         )
+
+    async def skip_step(self, step: StepInput, attempt: int) -> StepOutcome:
+        """A node of a flow that is not run: its condition does not hold. It leaves no checkpoint."""
+
+        async def work(db: AsyncSession) -> None:
+            await mark_waiting(db, step, attempt, "skipped")
+            await _event(db, step, "step.skipped", {"step": step.step.index, "name": step.step.name})
+
+        await self._database.run(work)
+        return StepOutcome(checkpoint=CheckpointRef(), done=True, skipped=True)
+
+    async def wait_for_votes(self, step: StepInput, attempt: int) -> None:
+        """The step's row says that it waits."""
+        await self._database.run(lambda db: mark_waiting(db, step, attempt))
 
     async def _made_before(self, step: StepInput, attempt: int) -> StepOutcome:
         """The outcome that an earlier attempt, or a commit whose answer was lost, left behind."""
 
         async def work(db: AsyncSession) -> Checkpoint | None:
-            return (await db.execute(select(Checkpoint).where(*_of(Checkpoint, step)))).scalar_one_or_none()
+            query = select(Checkpoint).where(*_of(Checkpoint, step), col(Checkpoint.kind) == "step")
+            return (await db.execute(query)).scalar_one_or_none()
 
         made = await self._database.run(work)
         if made is None:
@@ -156,65 +210,6 @@ class Records:
 
         return await self._database.run(work)
 
-    async def finish(self, end: FinishInput, suggestion: str, severity: str) -> None:
-        """The end of a run that failed or was cancelled. One that ended before, or was taken up since, stays as it is."""
-
-        async def work(db: AsyncSession) -> None:
-            is_open = (
-                *_execution(end),
-                col(Execution.status).in_(("pending", "running", "paused")),
-                col(Execution.retry_count) == end.retry,
-            )
-            agent_error = None
-            if end.step is not None:
-                query = select(col(Agent.error)).where(*_of(Agent, end), col(Agent.step_index) == end.step.index)
-                agent_error = (await db.execute(query)).scalar_one_or_none()
-            message = agent_error or end.message
-            # steps before their execution, in the order in which the end of a step locks them
-            await db.execute(
-                update(Agent)
-                .where(
-                    *_of_lineage(end),
-                    col(Agent.status) == "running",
-                    select(col(Execution.id)).where(*is_open).exists(),
-                )
-                .values(status=end.status, completed_at=now())
-            )
-            ended = (
-                update(Execution)
-                .where(*is_open)
-                .values(
-                    status=end.status,
-                    completed_at=now(),
-                    updated_at=now(),
-                    error_message=message if end.status == "failed" else None,
-                )
-                .returning(col(Execution.id))
-            )
-            if (await db.execute(ended)).scalar_one_or_none() is None:
-                return
-            await _event(
-                db, end, f"execution.{end.status}", {"failure_type": end.failure_type} if end.failure_type else {}
-            )
-            if end.status != "failed":
-                return
-            db.add(
-                Failure(
-                    tenant_id=UUID(end.tenant_id),
-                    execution_id=UUID(end.execution_id),
-                    lineage=end.lineage,
-                    step_index=end.step.index if end.step else None,
-                    step_name=end.step.name[:NAME_LENGTH] if end.step else None,
-                    failure_type=end.failure_type,
-                    severity=severity,
-                    error_message=message,
-                    root_cause=end.message,
-                    recovery_suggestion=suggestion,
-                )
-            )
-
-        await self._database.run(work, patience=600)
-
 
 def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:
     return StepOutcome(
@@ -227,33 +222,25 @@ def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:
     )
 
 
-def _checkpoint_name(number: int, step_name: str) -> str:
-    """`step_2_write_report`: what people call the checkpoint by."""
-    return f"step_{number}_" + re.sub(r"\W+", "_", step_name.lower()).strip("_")[:200]
+def _label(step_name: str) -> str:
+    """The part of a checkpoint's name that tells the step: `write_report` in `step_2_write_report`."""
+    return re.sub(r"\W+", "_", step_name.lower()).strip("_")[:200]
 
 
-def _execution(of: StepInput | FinishInput) -> tuple[Any, ...]:
+def _execution(of: StepInput) -> tuple[Any, ...]:
     return col(Execution.tenant_id) == UUID(of.tenant_id), col(Execution.id) == UUID(of.execution_id)
 
 
-def _of_lineage(of: StepInput | FinishInput) -> tuple[Any, ...]:
+def _of(table: type[Agent] | type[Checkpoint], of: StepInput) -> tuple[Any, ...]:
     return (
-        col(Agent.tenant_id) == UUID(of.tenant_id),
-        col(Agent.execution_id) == UUID(of.execution_id),
-        col(Agent.lineage) == of.lineage,
-    )
-
-
-def _of(table: type[Agent] | type[Checkpoint], of: StepInput | FinishInput) -> tuple[Any, ...]:
-    where: tuple[Any, ...] = (
         col(table.tenant_id) == UUID(of.tenant_id),
         col(table.execution_id) == UUID(of.execution_id),
         col(table.lineage) == of.lineage,
+        col(table.step_index) == of.step.index,
     )
-    return where if of.step is None else (*where, col(table.step_index) == of.step.index)
 
 
-async def _event(db: AsyncSession, of: StepInput | FinishInput, event_type: str, data: JsonObject) -> None:
+async def _event(db: AsyncSession, of: StepInput, event_type: str, data: JsonObject) -> None:
     event = ExecutionEvent(
         id=new_id(), tenant_id=UUID(of.tenant_id), execution_id=UUID(of.execution_id), event_type=event_type, data=data
     )

@@ -1,16 +1,15 @@
-"""The one activity that a step costs, and the one that ends a run which no step could end.
+"""The one activity that a step costs.
 
 `run_step` loads the definition and the last checkpoint, lets the framework do one step behind the gateway, and leaves a
 checkpoint. It may run more than once: a step that has its checkpoint returns it, a newer attempt fences off an older one,
-and calls that were answered are answered from the journal.
+and calls that were answered are answered from the journal. A step that needs a person or a vote says so instead, and runs
+again when it has them.
 """
 
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -18,93 +17,150 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities import step_gates
 from activities.adapters.base import (
     Adapter,
     BadDefinition,
+    Interrupt,
     JsonObject,
-    ModelRejected,
     StaleAttempt,
     StepContext,
     StepError,
     StepResult,
     StepTimedOut,
     StorageUnavailable,
-    ToolFailed,
 )
-from activities.failures import advice
+from activities.adapters.flow.definition import DEFINITION as FLOW
+from activities.adapters.registry import definition_for
+from activities.contracts import reading
+from activities.contracts.evaluation import ApprovalWish, StepContract
 from activities.frameworks import Frameworks
 from activities.gateway.gateway import Gateway
 from activities.gateway.identity import calling_as
 from activities.gateway.session import StepSession
+from activities.heartbeat import heartbeat
 from activities.loops import LoopThread
+from activities.questions import Questions
 from activities.records import Begun, Records, StepDone
-from activities.stores.base import ObjectStoreUnavailable
+from activities.step_errors import agents_error, classify, for_history, full_text
+from activities.step_gates import Gate, StepWork
 from activities.stores.values import Stored, ValueStore
-from models.database import is_database_away
 from models.repositories.journal import StepKey
-from models.wire import FinishInput, StepInput, StepOutcome
-from omium_core.errors import CheckpointCorrupted
+from models.wire import HandoffWish, RunLimits, StepInput, StepOutcome
 
 log = structlog.get_logger(__name__)
 
-#: The longest text of an error that is kept with a step.
-ERROR_LENGTH = 4000
-
 
 class StepActivities:
-    """The activities of one worker process, with what they work with."""
+    """The steps of one worker process, with what they work with."""
 
     def __init__(
-        self, frameworks: Frameworks, gateway: Gateway, records: Records, values: ValueStore, agents_loop: LoopThread
+        self,
+        frameworks: Frameworks,
+        gateway: Gateway,
+        records: Records,
+        questions: Questions,
+        values: ValueStore,
+        agents_loop: LoopThread,
     ) -> None:
         self._frameworks = frameworks
         self._gateway = gateway
         self._records = records
+        self._questions = questions
         self._values = values
         self._agents_loop = agents_loop
 
     @activity.defn(name="run_step")
     async def run_step(self, step: StepInput) -> StepOutcome:
-        """One step. Fails with the failure's type; retryable until the step failed `limits.max_failures` times."""
+        """One step. Fails with the failure's type; retryable until the step failed as often as it may."""
         log.info("step started", execution_id=step.execution_id, step=step.step.name, index=step.step.index)
-        async with _heartbeat():
+        async with heartbeat():
             try:
                 begun = await self._begin(step)
             except Exception as error:
-                failure = _classify(error)
+                failure = classify(error)
                 raise ApplicationError(
-                    _for_history(failure), type=failure.failure_type, non_retryable=not failure.retryable
+                    for_history(failure), type=failure.failure_type, non_retryable=not failure.retryable
                 ) from None
             if begun.outcome is not None:
                 return begun.outcome
-            attempt = begun.attempt
-            limit = asyncio.timeout(step.limits.step_timeout)
+            limits = _limits(step, ())
+            limit = asyncio.timeout(limits.step_timeout)
+            units: tuple[str, ...] = ()
             try:
                 async with limit:
-                    done = await self._do(step, begun)
-                return await self._records.complete_step(step, attempt, done)
+                    work = await self.prepare(step, begun)
+                    if work is None:
+                        return await self._records.skip_step(step, begun.attempt)
+                    units = work.units
+                    limits = _limits(step, units)
+                    limit.reschedule(asyncio.get_running_loop().time() + limits.step_timeout)
+                    return await self._do(step, begun.attempt, work)
             except Exception as error:
-                failure = _classify(error)
+                failure = classify(error)
                 if limit.expired():
-                    failure = StepTimedOut(f"The step took longer than {step.limits.step_timeout:.0f} s.")
-                raise await self._fail(step, attempt, failure) from None
+                    failure = StepTimedOut(f"The step took longer than {limits.step_timeout:.0f} s.")
+                raise await self._fail(step, begun.attempt, failure, limits, units) from None
 
-    @activity.defn(name="finish_run")
-    async def finish_run(self, end: FinishInput) -> None:
-        """Records the end of a run that failed or was cancelled."""
-        meaning = advice(end.failure_type)
-        async with _heartbeat():
-            await self._records.finish(end, meaning.suggestion, meaning.severity)
+    async def prepare(self, step: StepInput, begun: Begun) -> StepWork | None:
+        """All that a step needs to run; None for a node of a flow that is skipped."""
+        whole = await self._records.definition(step, self._values)
+        half = definition_for(step.framework)
+        definition = reading.bare(whole, step.framework)
+        node = FLOW.contracts_for(whole, step.node, step.sources) if step.node else None
+        steps = node.steps if node else reading.read(whole)
+        stored = begun.inputs
+        if (steps or node) and stored == Stored():
+            stored = await self._records.inputs(step)
+        inputs: JsonObject = await self._values.read(step.tenant_id, stored) or {}
+        state = await self._state(step, definition, inputs)
+        if state is None:
+            return None
+        work = StepWork(half, definition, state, inputs, steps, senders=step.senders)
+        if node is not None:
+            work.end = node.end
+            if not step.checkpoint.blob:
+                work.start, work.senders = node.start, node.senders
+        if work.has_contracts or step.policy is not None:
+            # names cost a look at the whole definition, which most steps need not have
+            work.units = half.units(definition, state)
+        if step.answered or begun.attempt > 1:
+            work.answers = await self._questions.answers(step)
+        return work
 
     async def _begin(self, step: StepInput) -> Begun:
         if step.prepared and activity.info().attempt == 1:
             return Begun(attempt=1, inputs=Stored())
         return await self._records.begin_step(step)
 
-    async def _do(self, step: StepInput, begun: Begun) -> StepDone:
-        definition = await self._records.definition(step)
+    async def _state(self, step: StepInput, definition: JsonObject, inputs: JsonObject) -> JsonObject | None:
+        if step.checkpoint.blob:
+            state: JsonObject = await self._values.get(step.tenant_id, step.checkpoint.blob)
+            return state
+        if step.node:
+            ends = {node: await self._values.get(step.tenant_id, blob) for node, blob in step.sources.items()}
+            return await asyncio.to_thread(FLOW.begin, definition, step.node, inputs, ends)
+        return (await self._frameworks.adapter(step.framework)).start(definition, inputs)
+
+    async def _do(self, step: StepInput, attempt: int, work: StepWork) -> StepOutcome:
+        gate = await step_gates.before(work, step.committed)
+        if gate:
+            return await self._wait(step, attempt, gate)
         adapter = await self._frameworks.adapter(step.framework)
-        state = await self._state(step, begun, adapter, definition)
+        session, result = await self._run(step, attempt, work, adapter)
+        if result.interrupts:
+            return await self._wait(step, attempt, Gate([_wish(interrupt) for interrupt in result.interrupts]))
+        gate, result, contract = await step_gates.after(work, result)
+        if gate:
+            return await self._wait(step, attempt, gate)
+        done = await self._keep(step, session, result)
+        if contract is not None:
+            done = _with_contract(done, contract, work)
+        return await self._records.complete_step(step, attempt, done)
+
+    async def _run(
+        self, step: StepInput, attempt: int, work: StepWork, adapter: Adapter
+    ) -> tuple[StepSession, StepResult]:
         decided = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -112,31 +168,38 @@ class StepActivities:
             loop.call_soon_threadsafe(decided.set)
 
         key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
-        with self._gateway.session(UUID(step.tenant_id), key, begun.attempt, wake) as session:
+        with self._gateway.session(UUID(step.tenant_id), key, attempt, wake) as session:
             context = StepContext(
                 execution_id=step.execution_id,
                 step_index=step.step.index,
-                attempt=begun.attempt,
+                attempt=attempt,
                 model=self._gateway.endpoint(session),
                 tools=self._gateway.tools(session),
+                answers=work.answers,
             )
             with calling_as(session.token):
-                work = asyncio.create_task(self._agents_loop.run(adapter.run_step(definition, state, context)))
-            result = await _unless_decided(work, decided, session)
-            return await self._keep(step, session, result)
+                running = self._agents_loop.run(adapter.run_step(work.definition, work.state, context))
+                task = asyncio.create_task(running)
+            return session, await _unless_decided(task, decided, session)
 
-    async def _state(self, step: StepInput, begun: Begun, adapter: Adapter, definition: JsonObject) -> JsonObject:
-        if step.checkpoint.blob:
-            state: JsonObject = await self._values.get(step.tenant_id, step.checkpoint.blob)
-            return state
-        value = await self._values.read(step.tenant_id, begun.inputs)
-        return adapter.start(definition, value or {})
+    async def _wait(self, step: StepInput, attempt: int, gate: Gate) -> StepOutcome:
+        """The step is not done: what it waits for goes to the run."""
+        if gate.handoff is not None:
+            await self._records.wait_for_votes(step, attempt)
+            asked = gate.handoff
+            wish = HandoffWish(asked.proposal, list(asked.votes), [validator.name for validator in asked.validators])
+            return StepOutcome(checkpoint=step.checkpoint, handoff=wish)
+        questions = await self._questions.ask(step, attempt, gate.questions)
+        if not questions:
+            # answered in the meantime; the next attempt reads it
+            raise ApplicationError("The questions were answered.", type="answered", next_retry_delay=timedelta(0))
+        return StepOutcome(checkpoint=step.checkpoint, questions=questions)
 
     async def _keep(self, step: StepInput, session: StepSession, result: StepResult) -> StepDone:
         try:
             blob = await self._values.put(step.tenant_id, result.state)
             unit = await self._values.keep(step.tenant_id, result.unit)
-            outputs = await self._values.keep(step.tenant_id, result.outputs)
+            outputs = await self._values.keep(step.tenant_id, None if step.node else result.outputs)
         except (TypeError, ValueError) as error:
             raise BadDefinition(f"The state after the step cannot be stored as JSON: {error}") from error
         return StepDone(
@@ -151,81 +214,61 @@ class StepActivities:
             tokens=session.tokens,
         )
 
-    async def _fail(self, step: StepInput, attempt: int, error: StepError) -> ApplicationError:
+    async def _fail(
+        self, step: StepInput, attempt: int, error: StepError, limits: RunLimits, units: tuple[str, ...]
+    ) -> ApplicationError:
         """The error for Temporal. Only our own words go into history; what an agent said stays in the database."""
-        told = _for_history(error)
+        told = for_history(error)
         if isinstance(error, (StaleAttempt, StorageUnavailable)):
             return ApplicationError(told, type=error.failure_type)
         try:
-            failures = await self._records.fail_attempt(step, attempt, error.failure_type, _full_text(error))
+            failures = await self._records.fail_attempt(step, attempt, error.failure_type, full_text(error))
         except Exception as unwritten:
             # what could not be written may hold the agent's words, which are not for Temporal's history
-            reason = _classify(unwritten)
-            return ApplicationError(_for_history(reason), type=reason.failure_type)
+            reason = classify(unwritten)
+            return ApplicationError(for_history(reason), type=reason.failure_type)
         log.warning("step failed", execution_id=step.execution_id, step=step.step.name, failures=failures, error=told)
-        if not error.retryable or failures >= step.limits.max_failures:
-            return ApplicationError(told, type=error.failure_type, non_retryable=True)
-        pause = min(step.limits.retry_initial * 2 ** (failures - 1), step.limits.retry_max)
+        if not error.retryable or failures >= limits.max_failures:
+            redoable = error.retryable if error.redoable is None else error.redoable
+            details = {"retryable": redoable, "units": list(units), "severity": error.severity or ""}
+            return ApplicationError(told, details, type=error.failure_type, non_retryable=True)
+        pause = min(limits.retry_initial * limits.retry_backoff ** (failures - 1), limits.retry_max)
         pause = max(pause, error.retry_after or 0.0)
         return ApplicationError(told, type=error.failure_type, next_retry_delay=timedelta(seconds=pause))
 
 
-class AgentFailed(StepError):
-    """The agent's own code raised; the cause holds what."""
+def _limits(step: StepInput, units: tuple[str, ...]) -> RunLimits:
+    """The run's limits, as far as no policy says otherwise for what runs in this step."""
+    limits, policy = step.limits, step.policy
+    if policy is None:
+        return limits
+    timeout, retry = policy.timeout_of(units), policy.retry_of(units)
+    if timeout is not None:
+        limits = replace(limits, step_timeout=timeout)
+    if retry is not None:
+        limits = replace(
+            limits,
+            max_failures=retry.max_retries + 1,
+            retry_initial=retry.initial_interval,
+            retry_backoff=retry.backoff,
+            retry_max=retry.max_interval,
+        )
+    return limits
 
 
-class ToolInvocationFailed(StepError):
-    failure_type = "tool_invocation"
+def _wish(interrupt: Interrupt) -> ApprovalWish:
+    return ApprovalWish(interrupt.id, interrupt.title, interrupt.question)
 
 
-def _classify(error: Exception) -> StepError:
-    """The failure's type, for what our own side raised; what agents raise is sorted by `_agents_error`."""
-    if isinstance(error, StepError):
-        return error
-    if isinstance(error, CheckpointCorrupted):
-        return BadDefinition(f"The checkpoint cannot be read: {error.message}")
-    if is_database_away(error) or isinstance(error, ObjectStoreUnavailable):
-        return StorageUnavailable("The database or the object store cannot be reached.")
-    log.error("step failed in the platform itself", exc_info=error)
-    return StepError(f"{type(error).__name__} in the platform; the worker's log has the details.")
-
-
-def _agents_error(error: Exception, session: StepSession) -> StepError:
-    """The failure's type, for what the framework, the agent or a tool raised."""
-    if session.rejection is not None and (isinstance(error, ModelRejected) or _is_from_endpoint(error)):
-        # the gateway's words name the endpoint
-        return session.rejection
-    if isinstance(error, StepError):
-        return error
-    if isinstance(error, ToolFailed):
-        return ToolInvocationFailed(f"A tool failed: {error}")
-    return AgentFailed(f"{type(error).__name__} in the agent's code.")
-
-
-def _is_from_endpoint(error: BaseException | None) -> bool:
-    """Whether a refusal by the endpoint is what the framework wrapped; an agent may also have coped with one before."""
-    while error is not None:
-        if isinstance(getattr(error, "status_code", None), int):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _for_history(error: StepError) -> str:
-    """The part of a message that is ours: what an endpoint, a tool or a library said follows a colon."""
-    return str(error).partition(": ")[0][:500]
-
-
-def _full_text(error: StepError) -> str:
-    cause = error.__cause__
-    if isinstance(error, AgentFailed) and cause is not None:
-        return _storable("".join(traceback.format_exception(cause)))[-ERROR_LENGTH:]
-    return _storable(str(error))[:ERROR_LENGTH]
-
-
-def _storable(text: str) -> str:
-    """Without what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
-    return text.replace("\x00", "").encode(errors="replace").decode()
+def _with_contract(done: StepDone, contract: StepContract, work: StepWork) -> StepDone:
+    return replace(
+        done,
+        checkpoint_name=contract.checkpoint_name,
+        preconditions=contract.preconditions_json or None,
+        postconditions=contract.postconditions_json or None,
+        # only a handoff asks who came before
+        units=contract.units if work.steps.handoffs else (),
+    )
 
 
 async def _unless_decided(work: asyncio.Task[StepResult], decided: asyncio.Event, session: StepSession) -> StepResult:
@@ -238,26 +281,8 @@ async def _unless_decided(work: asyncio.Task[StepResult], decided: asyncio.Event
         try:
             return work.result()
         except Exception as error:
-            raise _agents_error(error, session) from error
+            raise agents_error(error, session) from error
     finally:
         waiting.cancel()
         if not work.done():
             work.cancel()
-
-
-@asynccontextmanager
-async def _heartbeat() -> AsyncIterator[None]:
-    """Tells Temporal that the worker lives: its silence is how a dead worker is noticed."""
-    every = (activity.info().heartbeat_timeout or timedelta(seconds=3)).total_seconds() / 3
-
-    async def beat() -> None:
-        while True:
-            # a short step ends before its first heartbeat, and spares the server a write
-            await asyncio.sleep(every)
-            activity.heartbeat()
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()

@@ -77,6 +77,8 @@ class Branch:
     term_ends: float = 0.0
     #: Index of the log entry by which the step's handoff was agreed.
     committed: int = 0
+    #: What ran in the branch's last step.
+    units: list[str] = field(default_factory=list)
     #: People answered; the step has to be told.
     answered: bool = False
     #: The step waits until then after a failure, in seconds since the epoch.
@@ -92,6 +94,7 @@ class RunLimits:
     max_failures: int = 5
     retry_initial: float = 1.0
     retry_max: float = 30.0
+    retry_backoff: float = 2.0
     max_steps: int = 200
     #: Events of a history after which the run continues as new; the server suggests it at some thousands by itself.
     max_history: int = 4000
@@ -160,6 +163,8 @@ class StepInput:
     #: The node of a flow, and where the nodes that it depends on left their outputs: states in the object store.
     node: str = ""
     sources: dict[str, str] = field(default_factory=dict)
+    #: What ran in the branch's step before: it hands over.
+    senders: list[str] = field(default_factory=list)
     #: People answered questions that the step asked in an earlier attempt.
     answered: bool = False
     #: Index of the log entry by which the handoff to this step was agreed; 0 if there was none.
@@ -193,6 +198,8 @@ class StepOutcome:
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
+    #: The names of what ran.
+    units: list[str] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     handoff: HandoffWish | None = None
     skipped: bool = False
@@ -220,6 +227,9 @@ class FinishInput:
     message: str = ""
     #: The end of an earlier run must not end one that was taken up since.
     retry: int = 0
+    #: Whether doing the step again could help, and how bad it is where that is known better than from the type.
+    recoverable: bool = True
+    severity: str = ""
     #: The ends of a flow's nodes, for the outputs of a run that completed: node -> state in the object store.
     ends: dict[str, str] = field(default_factory=dict)
     definition: str = ""
@@ -309,6 +319,8 @@ class FailureInput:
     action_config: dict[str, Any] = field(default_factory=dict)
     #: The step is tried again as if it had never failed.
     reset: bool = False
+    recoverable: bool = True
+    severity: str = ""
     #: A person must look at it.
     escalated: bool = False
     note: str = ""

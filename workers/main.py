@@ -9,7 +9,9 @@ import importlib.util
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 import uvloop
@@ -17,11 +19,14 @@ from prometheus_client import start_http_server
 from temporalio.client import Client
 
 from activities.adapters.registry import INSTALLED_AS
+from activities.consensus import ConsensusActivities
 from activities.frameworks import Frameworks
 from activities.gateway import identity
 from activities.gateway.gateway import Gateway
 from activities.loops import LoopThread
+from activities.questions import Questions
 from activities.records import Records
+from activities.run_records import RunRecords
 from activities.steps import StepActivities
 from activities.stores.factory import open_object_store
 from activities.stores.values import ValueStore
@@ -51,11 +56,24 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         records = Records(database)
         values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
         frameworks = Frameworks(settings, Path(scratch), registry, agents_loop, values)
-        steps = StepActivities(frameworks, gateway, records, values, agents_loop)
+        questions = Questions(database, values)
+        run_records = RunRecords(database, values, records)
+        steps = StepActivities(frameworks, gateway, records, questions, values, agents_loop)
+        consensus = ConsensusActivities(database, records, gateway, steps)
+        activities: list[Callable[..., Any]] = [
+            steps.run_step,
+            run_records.finish_run,
+            run_records.record_state,
+            run_records.record_failure,
+            questions.record,
+            consensus.record_round,
+            consensus.ask_validators,
+            frameworks.check_definition,
+        ]
         client = await connect_temporal(settings)
         try:
             await _serve_queues(
-                client, settings, steps, frameworks, Reconciler(client, database, records, settings), stop
+                client, settings, activities, frameworks, Reconciler(client, database, run_records, settings), stop
             )
         finally:
             gateway.stop()
@@ -66,14 +84,14 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def _serve_queues(
     client: Client,
     settings: Settings,
-    steps: StepActivities,
+    activities: Sequence[Callable[..., Any]],
     frameworks: Frameworks,
     reconciler: Reconciler,
     stop: asyncio.Event,
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for framework in settings.frameworks:
-            await stack.enter_async_context(build_worker(client, framework, settings, steps, frameworks))
+            await stack.enter_async_context(build_worker(client, framework, settings, activities))
         log.info("worker is ready", frameworks=settings.frameworks)
         if settings.ready_file is not None:
             settings.ready_file.touch()

@@ -19,7 +19,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.launch import launch
-from activities.records import Records
+from activities.run_records import RunRecords
 from models.database import Database, is_database_away
 from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.executions import pending_executions, running_among, running_executions
@@ -54,7 +54,7 @@ _HOPELESS = (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.FAILED_PRECONDITION)
 
 
 class Reconciler:
-    def __init__(self, client: Client, database: Database, records: Records, settings: Settings) -> None:
+    def __init__(self, client: Client, database: Database, records: RunRecords, settings: Settings) -> None:
         self._client = client
         self._database = database
         self._records = records
@@ -123,7 +123,7 @@ class Reconciler:
         else:
             ended = _ENDED_OTHERWISE.get(status) if status is not None else None
         if ended is not None:
-            await self._records.finish(_end(row, *ended), "Retry it from its last checkpoint.", "high")
+            await self._records.finish(_end(row, *ended))
             log.warning("an execution had ended in Temporal only", execution_id=str(row.id), status=ended[0])
 
 

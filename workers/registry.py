@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.frameworks import Frameworks
-from activities.steps import StepActivities
 from omium_core import temporal
 from omium_core.settings import Settings
 from workflows.agent_run import AgentRun
 
 
 def build_worker(
-    client: Client, framework: str, settings: Settings, steps: StepActivities, frameworks: Frameworks
+    client: Client, framework: str, settings: Settings, activities: Sequence[Callable[..., Any]]
 ) -> Worker:
-    """A worker of one framework's queue: its runs, its steps, and the checks of its definitions.
+    """A worker of one framework's queue: its runs, and all activities of runs and steps.
 
     Runs and steps share the queue so that Temporal hands a step to the worker that asks for it, without a round trip.
     """
@@ -25,7 +25,7 @@ def build_worker(
         client,
         task_queue=temporal.queue_for(framework),
         workflows=[AgentRun],
-        activities=[steps.run_step, steps.finish_run, frameworks.check_definition],
+        activities=activities,
         # the sandbox costs as much as all the rest of a step; docs/decisions/0006 says what guards determinism instead
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_activities=settings.max_concurrent_steps,

@@ -161,6 +161,7 @@ class AgentRun(Recovering, Rounds, Steering):
             definition=self._definition,
             node=branch.node,
             sources=plan.sources(run.flow, self._branches, branch.node) if branch.node else {},
+            senders=branch.units,
             answered=branch.answered,
             committed=branch.committed,
             policy=run.policy,
@@ -198,6 +199,7 @@ class AgentRun(Recovering, Rounds, Steering):
         else:
             self._done += 1
             branch.checkpoint, branch.step, branch.prepared = outcome.checkpoint, outcome.next_step, outcome.prepared
+            branch.units = outcome.units
             branch.status = "done" if outcome.done else "ready"
         plan.unblock(self._run.flow, self._branches)
 
@@ -308,7 +310,7 @@ class AgentRun(Recovering, Rounds, Steering):
 
     async def _cancelled(self, reason: str) -> RunResult:
         self._closing = True
-        await self._calls.finish("cancelled", self._lineage, None, "", reason)
+        await self._calls.finish("cancelled", self._lineage, note=reason)
         return await self._end("cancelled")
 
     async def _end_badly(self, error: BaseException) -> None:
@@ -319,9 +321,7 @@ class AgentRun(Recovering, Rounds, Steering):
         state, reason = ("cancelled", None) if cancelled else ("failed", reason_of(error))
         self._set(state, note=reason.message if reason else "")
         step = self._failing.step if self._failing is not None else None
-        await self._calls.finish(
-            state, self._lineage, step, reason.type if reason else "", reason.message if reason else ""
-        )
+        await self._calls.finish(state, self._lineage, step, reason)
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _end(self, state: str) -> RunResult:

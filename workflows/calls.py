@@ -46,6 +46,7 @@ class Reason:
     message: str
     retryable: bool = False
     units: list[str] = field(default_factory=list)
+    severity: str = ""
 
 
 class Calls:
@@ -121,6 +122,8 @@ class Calls:
             action=recovery.recorded_type(action),
             action_config={**asdict(action), "source": decision.source},
             reset=not redo,
+            recoverable=reason.retryable,
+            severity=reason.severity,
             escalated=decision.outcome == "wait",
             note=decision.why,
         )
@@ -192,7 +195,9 @@ class Calls:
         )
         await self._finish(end)
 
-    async def finish(self, status: str, lineage: int, step: Step | None, failure_type: str, message: str) -> None:
+    async def finish(
+        self, status: str, lineage: int, step: Step | None = None, reason: Reason | None = None, note: str = ""
+    ) -> None:
         run = self._run
         end = FinishInput(
             tenant_id=run.tenant_id,
@@ -200,9 +205,11 @@ class Calls:
             lineage=lineage,
             status=status,
             step=step,
-            failure_type=failure_type,
-            message=message,
+            failure_type=reason.type if reason else "",
+            message=reason.message if reason else note,
             retry=run.retry,
+            recoverable=reason.retryable if reason else True,
+            severity=reason.severity if reason else "",
         )
         await self._finish(end)
 
@@ -237,6 +244,7 @@ def reason_of(error: BaseException) -> Reason:
             cause.message,
             retryable=bool(details.get("retryable")),
             units=[str(unit) for unit in details.get("units", ())],
+            severity=str(details.get("severity") or ""),
         )
     if isinstance(cause, TimeoutError):
         return Reason("worker_lost", f"No worker could finish the step in {MOST_ATTEMPTS} attempts.", retryable=True)

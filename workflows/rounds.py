@@ -90,7 +90,7 @@ class Rounds:
             self._next_term(branch, round_.term, handoff.LEADER_LOST)
             return
         for vote in votes:
-            round_ = handoff.cast(round_, vote).round
+            round_ = handoff.cast(round_, handoff.address(round_, vote)).round
         branch.handoff = round_
 
     async def _tell_round(self, branch: Branch) -> None:

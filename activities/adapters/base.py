@@ -227,10 +227,16 @@ class ToolFailed(Exception):
 
 
 class StepError(Exception):
-    """A step that failed for a reason that is known. `failure_type` is one of the types of the `failures` table."""
+    """A step that failed for a reason that is known. `failure_type` is one of the types of the `failures` table.
+
+    A `retryable` step may end otherwise when it is tried again with the answers that it has; a `redoable` one when the
+    models are asked anew. `severity` is the failure's, where it is known better than from its type.
+    """
 
     failure_type = "agent_error"
     retryable = True
+    redoable: bool | None = None
+    severity: str | None = None
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -23,17 +23,19 @@ NAME_LENGTH = 255
 
 _OPEN = text("""
 WITH execution AS (
-    SELECT inputs, inputs_blob, status IN ('completed', 'failed', 'cancelled', 'rolled_back') AS ended FROM executions
+    SELECT inputs, inputs_blob, lineage,
+           status IN ('completed', 'failed', 'cancelled', 'rolled_back') OR lineage <> CAST(:lineage AS int) AS ended
+    FROM executions
     WHERE tenant_id = CAST(:tenant AS uuid) AND id = CAST(:execution AS uuid)
 ), made AS (
     SELECT id, checkpoint_number, checksum, state_size_bytes, next_step, metadata FROM checkpoints
     WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
-      AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int)
+      AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND kind = 'step'
 ), opened AS (
-    INSERT INTO agents (id, tenant_id, execution_id, lineage, step_index, name, framework, status, attempt, failures,
-                        started_at, created_at)
+    INSERT INTO agents (id, tenant_id, execution_id, lineage, branch, step_index, name, framework, status, attempt,
+                        failures, started_at, created_at)
     SELECT CAST(:id AS uuid), CAST(:tenant AS uuid), CAST(:execution AS uuid), CAST(:lineage AS int),
-           CAST(:step AS int), CAST(:name AS text), CAST(:framework AS text), 'running', 1, 0,
+           CAST(:branch AS text), CAST(:step AS int), CAST(:name AS text), CAST(:framework AS text), 'running', 1, 0,
            CAST(:started AS timestamptz), CAST(:started AS timestamptz)
     FROM execution WHERE NOT ended OR EXISTS (SELECT 1 FROM made)
     ON CONFLICT (execution_id, lineage, step_index) DO UPDATE
@@ -48,7 +50,7 @@ WITH execution AS (
         started_at = coalesce(started_at, CAST(:started AS timestamptz)),
         updated_at = CAST(:started AS timestamptz)
     WHERE tenant_id = CAST(:tenant AS uuid) AND id = CAST(:execution AS uuid) AND status IN ('pending', 'running')
-      AND NOT EXISTS (SELECT 1 FROM made)
+      AND lineage = CAST(:lineage AS int) AND NOT EXISTS (SELECT 1 FROM made)
 ), event AS (
     INSERT INTO execution_events (id, tenant_id, execution_id, event_type, data, created_at)
     SELECT CAST(:event AS uuid), CAST(:tenant AS uuid), CAST(:execution AS uuid), 'execution.started',
@@ -69,51 +71,61 @@ WITH mine AS (
     WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
       AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND attempt = CAST(:attempt AS int)
       AND status = 'running'
-    RETURNING tenant_id, execution_id, lineage, step_index, framework
-), checkpoint AS (
-    INSERT INTO checkpoints (id, tenant_id, execution_id, lineage, step_index, checkpoint_number, checkpoint_name,
-                             checksum, state_size_bytes, compression_type, next_step, metadata, created_at)
-    SELECT CAST(:checkpoint AS uuid), tenant_id, execution_id, lineage, step_index, CAST(:number AS int),
-           CAST(:name AS text), CAST(:blob AS text), CAST(:size AS bigint), 'zstd', CAST(:next_step AS text),
-           CAST(:usage AS jsonb), CAST(:ended AS timestamptz)
+    RETURNING id, tenant_id, execution_id, lineage, step_index, framework
+), run AS (
+    UPDATE executions
+    SET steps_done = checkpoint_count + 1,
+        checkpoint_count = checkpoint_count + 1,
+        current_checkpoint = CASE WHEN CAST(:named AS bool) THEN CAST(:name AS text)
+                                  ELSE 'step_' || (checkpoint_count + 1) || '_' || CAST(:name AS text) END,
+        updated_at = CAST(:ended AS timestamptz),
+        status = CASE WHEN CAST(:last AS bool) THEN 'completed' ELSE status END,
+        reason = CASE WHEN CAST(:last AS bool) THEN NULL ELSE reason END,
+        completed_at = CASE WHEN CAST(:last AS bool) THEN CAST(:ended AS timestamptz) END,
+        outputs = CAST(:outputs AS jsonb),
+        outputs_blob = CAST(:outputs_blob AS text),
+        error_message = NULL
     FROM mine
-    ON CONFLICT DO NOTHING
-    RETURNING tenant_id, execution_id
+    WHERE executions.tenant_id = mine.tenant_id AND executions.id = mine.execution_id
+      AND executions.lineage = mine.lineage
+    RETURNING checkpoint_count AS number, current_checkpoint AS name
+), checkpoint AS (
+    INSERT INTO checkpoints (id, tenant_id, execution_id, agent_id, lineage, branch, step_index, checkpoint_number,
+                             checkpoint_name, checksum, state_size_bytes, compression_type, next_step, preconditions,
+                             postconditions, metadata, created_at)
+    SELECT CAST(:checkpoint AS uuid), tenant_id, execution_id, mine.id, lineage, CAST(:branch AS text), step_index,
+           run.number, run.name, CAST(:blob AS text), CAST(:size AS bigint), 'zstd', CAST(:next_step AS text),
+           CAST(:preconditions AS jsonb), CAST(:postconditions AS jsonb), CAST(:usage AS jsonb),
+           CAST(:ended AS timestamptz)
+    FROM mine, run
+    RETURNING tenant_id, execution_id, checkpoint_number
 ), following AS (
     INSERT INTO agents (id, tenant_id, execution_id, lineage, step_index, name, framework, status, attempt, failures,
                         started_at, created_at)
     SELECT CAST(:following AS uuid), mine.tenant_id, mine.execution_id, lineage, step_index + 1,
            CAST(:next_step AS text), framework, 'running', 1, 0, CAST(:ended AS timestamptz), CAST(:ended AS timestamptz)
     FROM mine, checkpoint
-    WHERE CAST(:next_step AS text) IS NOT NULL
+    WHERE CAST(:next_step AS text) IS NOT NULL AND CAST(:branch AS text) = ''
     ON CONFLICT (execution_id, lineage, step_index) DO UPDATE
     SET status = 'running', attempt = 1, started_at = excluded.started_at, name = excluded.name
     WHERE agents.attempt = 0
     RETURNING id
 ), events AS (
     INSERT INTO execution_events (id, tenant_id, execution_id, event_type, data, created_at)
-    SELECT event.id, tenant_id, execution_id, event.type, event.data, CAST(:ended AS timestamptz)
+    SELECT event.id, tenant_id, execution_id, event.type,
+           event.data || jsonb_build_object('checkpoint', checkpoint_number), CAST(:ended AS timestamptz)
     FROM checkpoint, (
         VALUES (CAST(:event AS uuid), 'step.completed', CAST(:event_data AS jsonb), true),
-               (CAST(:last_event AS uuid), 'execution.completed', CAST(:usage AS jsonb),
-                CAST(:next_step AS text) IS NULL)
+               (CAST(:last_event AS uuid), 'execution.completed', CAST(:usage AS jsonb), CAST(:last AS bool))
     ) AS event (id, type, data, happened)
     WHERE event.happened
-), run AS (
-    UPDATE executions
-    SET steps_done = CAST(:step AS int) + 1,
-        checkpoint_count = checkpoint_count + 1,
-        current_checkpoint = CAST(:name AS text),
-        updated_at = CAST(:ended AS timestamptz),
-        status = CASE WHEN CAST(:next_step AS text) IS NULL THEN 'completed' ELSE status END,
-        completed_at = CASE WHEN CAST(:next_step AS text) IS NULL THEN CAST(:ended AS timestamptz) END,
-        outputs = CAST(:outputs AS jsonb),
-        outputs_blob = CAST(:outputs_blob AS text),
-        error_message = NULL
+), mended AS (
+    UPDATE failures SET recovery_status = 'resolved', resolved_at = CAST(:ended AS timestamptz)
     FROM checkpoint
-    WHERE executions.tenant_id = checkpoint.tenant_id AND executions.id = checkpoint.execution_id
+    WHERE CAST(:last AS bool) AND failures.tenant_id = checkpoint.tenant_id
+      AND failures.execution_id = checkpoint.execution_id AND recovery_status = 'in_progress'
 )
-SELECT (SELECT count(*) FROM checkpoint) AS made, (SELECT count(*) FROM following) AS prepared
+SELECT (SELECT checkpoint_number FROM checkpoint) AS number, (SELECT count(*) FROM following) AS prepared
 """)
 
 
@@ -143,7 +155,7 @@ class OpenedAttempt:
 
 
 async def open_attempt(
-    database: Database, tenant_id: UUID, step: StepKey, *, name: str, framework: str
+    database: Database, tenant_id: UUID, step: StepKey, *, name: str, framework: str, branch: str = ""
 ) -> OpenedAttempt:
     """Counts a new attempt, which fences off the ones before, and marks the run as running."""
     row = await database.statement(
@@ -155,6 +167,7 @@ async def open_attempt(
             "step": step.step_index,
             "id": new_id(),
             "name": name[:NAME_LENGTH],
+            "branch": branch,
             "framework": framework,
             "started": now(),
             "event": new_id(),
@@ -170,7 +183,11 @@ async def open_attempt(
 
 @dataclass(frozen=True)
 class CompletedStep:
-    """A step that is done. `next_step` is None at the end of the run; then `outputs` (or their blob) are its result."""
+    """A step that is done. `next_step` is None at the end of the run, or of its `branch`.
+
+    With the end of a run without branches come its `outputs` (or their blob). A checkpoint that the definition does not
+    name is called `step_<number>_<label>`; the number is given by the database.
+    """
 
     tenant_id: UUID
     execution_id: UUID
@@ -178,8 +195,8 @@ class CompletedStep:
     step_index: int
     step_name: str
     attempt: int
-    checkpoint_number: int
-    checkpoint_name: str
+    checkpoint_name: str | None
+    checkpoint_label: str
     blob: str
     size: int
     unit: Any
@@ -187,13 +204,17 @@ class CompletedStep:
     next_step: str | None
     outputs: Any
     outputs_blob: str | None
+    branch: str = ""
+    preconditions: list[Any] | None = None
+    postconditions: list[Any] | None = None
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """What became of it: the checkpoint's id, or None if it was not made (stale attempt, or made before)."""
+    """What became of it: the checkpoint's id and number, or None and 0 if it was not made (stale attempt, or made before)."""
 
     checkpoint_id: UUID | None
+    number: int
     prepared: bool
 
 
@@ -212,8 +233,12 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "ended": ended,
             "unit": _json(done.unit),
             "checkpoint": checkpoint_id,
-            "number": done.checkpoint_number,
-            "name": done.checkpoint_name,
+            "name": done.checkpoint_name or done.checkpoint_label,
+            "named": done.checkpoint_name is not None,
+            "branch": done.branch,
+            "last": done.next_step is None and not done.branch,
+            "preconditions": _json(done.preconditions),
+            "postconditions": _json(done.postconditions),
             "blob": done.blob,
             "size": done.size,
             "next_step": None if done.next_step is None else done.next_step[:NAME_LENGTH],
@@ -221,14 +246,13 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "following": new_id(),
             "event": new_id(),
             "last_event": new_id(),
-            "event_data": json.dumps(
-                {"step": done.step_index, "name": done.step_name, "checkpoint": done.checkpoint_number, **done.usage}
-            ),
+            "event_data": json.dumps({"step": done.step_index, "name": done.step_name, **done.usage}),
             "outputs": _json(done.outputs),
             "outputs_blob": done.outputs_blob,
         },
     )
-    return Recorded(checkpoint_id if row.made else None, bool(row.prepared))
+    made = row.number is not None
+    return Recorded(checkpoint_id if made else None, row.number if made else 0, bool(row.prepared))
 
 
 def _parsed(value: Any) -> Any:

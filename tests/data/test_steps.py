@@ -12,6 +12,8 @@ from sqlalchemy import select, update
 from sqlmodel import col
 
 from activities.records import Records, RunEnded, StaleAttempt, StepDone
+from activities.run_records import RunRecords
+from activities.stores.values import ValueStore
 from models.database import Database
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import StepKey
@@ -41,8 +43,8 @@ class Run:
             step_index=step,
             step_name=f"step {step}",
             attempt=attempt,
-            checkpoint_number=step + 1,
-            checkpoint_name=f"step_{step + 1}",
+            checkpoint_name=None,
+            checkpoint_label="step",
             blob=f"{step}" * 64,
             size=100,
             unit={"said": "something"},
@@ -62,7 +64,15 @@ class Run:
         )
 
     async def finish(self, end: FinishInput) -> None:
-        await Records(self.database).finish(end, "try again", "high")
+        # only the end of a flow reads values
+        values: ValueStore = None  # type: ignore[assignment]
+        await RunRecords(self.database, values, Records(self.database)).finish(end)
+
+    async def move_to_lineage(self, lineage: int) -> None:
+        async with self.database.transaction() as session:
+            execution = await ExecutionRepository(session, self.tenant).get(self.id)
+            execution.lineage = lineage
+            session.add(execution)
 
     async def row(self) -> Execution:
         async with self.database.transaction() as session:
@@ -117,7 +127,7 @@ async def test_only_the_newest_attempt_may_record(run: Run) -> None:
     await run.open()
     assert (await run.open()).attempt == 2
     before = (await run.row(), await run.agents(), await run.events())
-    assert await run.record(run.done(attempt=1)) == Recorded(None, False)
+    assert await run.record(run.done(attempt=1)) == Recorded(None, 0, False)
     assert (await run.row(), await run.agents(), await run.events()) == before
     assert (await run.record(run.done(attempt=2))).checkpoint_id is not None
     assert await run.count(Checkpoint) == 1
@@ -127,7 +137,7 @@ async def test_repetition_after_a_lost_answer_changes_nothing(run: Run) -> None:
     await run.open()
     made = await run.record(run.done())
     after = (await run.row(), await run.agents(), await run.events())
-    assert await run.record(run.done(blob="f" * 64)) == Recorded(None, False)
+    assert await run.record(run.done(blob="f" * 64)) == Recorded(None, 0, False)
     assert (await run.row(), await run.agents(), await run.events()) == after
 
     # the worker that asks again is told what was made
@@ -167,11 +177,20 @@ async def test_last_step_ends_the_run(run: Run) -> None:
     assert await run.events() == ["execution.started", "step.completed", "execution.completed"]
 
 
-async def test_nothing_is_left_half_done_when_the_checkpoints_number_is_taken(run: Run) -> None:
+async def test_the_database_counts_checkpoints(run: Run) -> None:
     await run.open()
-    await run.record(run.done())
+    for step in range(2):
+        recorded = await run.record(run.done(step, checkpoint_name="mine" if step else None))
+        assert recorded.number == step + 1
+    assert (await run.row()).current_checkpoint == "mine"
+
+
+async def test_nothing_is_done_for_a_lineage_that_was_left(run: Run) -> None:
+    await run.open()
+    await run.move_to_lineage(1)
     before = (await run.row(), await run.events())
-    assert (await run.record(run.done(step=1, checkpoint_number=1))).checkpoint_id is None
+    assert (await run.record(run.done())).checkpoint_id is None
+    assert (await run.open()).attempt is None
     assert (await run.row(), await run.events()) == before
 
 
@@ -183,7 +202,7 @@ async def test_ended_run_is_not_acted_for(run: Run) -> None:
     with pytest.raises(RunEnded):
         await Records(run.database).begin_step(step_input(run))
     # nor by an attempt that was under way when it ended
-    assert await run.record(run.done(next_step=None)) == Recorded(None, False)
+    assert await run.record(run.done(next_step=None)) == Recorded(None, 0, False)
     with pytest.raises(StaleAttempt):
         await Records(run.database).fail_attempt(step_input(run), 1, "agent_error", "late")
     assert (await run.row(), await run.agents(), await run.events()) == before
