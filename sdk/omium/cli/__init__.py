@@ -13,13 +13,15 @@ from typing import Annotated
 
 import typer
 
-from omium.cli import checkpoints, config, executions, failures, workflows
+from omium.cli import approvals, checkpoints, config, consensus, executions, failures, workflows
 from omium.cli.plugins import load_plugins
 
 GROUPS = {
     "workflows": workflows.app,
     "executions": executions.app,
     "checkpoints": checkpoints.app,
+    "approvals": approvals.app,
+    "consensus": consensus.app,
     "failures": failures.app,
     "config": config.app,
 }
@@ -38,7 +40,7 @@ def build_app() -> typer.Typer:
     # plain help and errors: one sentence stays one line, and rich is not loaded for them
     app = typer.Typer(
         name="omium",
-        help="Durable runs of AI agents: register workflows, start runs, watch them, read their checkpoints.",
+        help="Durable runs of AI agents: register workflows, start runs, watch and steer them, read their checkpoints.",
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,

@@ -29,6 +29,13 @@ STATUS_STYLES = {
     "failed": "bold red",
     "cancelled": "magenta",
     "rolled_back": "magenta",
+    "waiting": "yellow",
+    "approved": "green",
+    "edited": "green",
+    "rejected": "bold red",
+    "expired": "magenta",
+    "open": "yellow",
+    "committed": "green",
 }
 
 
@@ -121,6 +128,8 @@ def status(value: Any, reason: Any = None) -> Text:
 
 def moment(value: Any) -> Text:
     """A time of the API in the local time zone."""
+    if value is None:
+        return cell("")
     try:
         local = datetime.fromisoformat(str(value)).astimezone()
     except ValueError:
