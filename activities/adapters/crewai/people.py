@@ -21,6 +21,7 @@ class Rejected(StepError):
 
     failure_type = "validation_error"
     retryable = False
+    redoable = False
 
 
 class Asked(Exception):

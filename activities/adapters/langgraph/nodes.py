@@ -26,6 +26,7 @@ class Rejected(StepError):
 
     failure_type = "validation_error"
     retryable = False
+    redoable = False
 
 
 @dataclass(frozen=True)
