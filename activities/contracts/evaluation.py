@@ -110,16 +110,14 @@ class StepContract:
         return broken + broken_conditions(entry.part.postconditions, path, {**scope, "output": output}, entry.part)
 
     def _by_interrupt_id(self) -> list[tuple[str, Placed[Approval]]]:
-        """Ids that are the same in every attempt: they follow from the definition alone."""
-        found: list[tuple[str, Placed[Approval]]] = []
-        taken: set[str] = set()
+        """Ids that are the same in every attempt, before and after the step: they follow from the definition alone."""
+        found: dict[str, Placed[Approval]] = {}
         for entry in self.contracts.approvals:
-            first = ":".join(filter(None, ("approval", entry.part.when, entry.part.name)))
-            free = (f"{first}:{number}" if number > 1 else first for number in range(1, len(taken) + 2))
-            interrupt_id = next(one for one in free if one not in taken)
-            taken.add(interrupt_id)
-            found.append((interrupt_id, entry))
-        return found
+            place = "" if entry.path == "approvals[0]" else entry.path
+            interrupt_id = ":".join(filter(None, ("approval", entry.part.when, entry.part.name or place)))
+            # an agent of a flow may use a name that the flow uses too
+            found[f"{interrupt_id}:{entry.path}" if interrupt_id in found else interrupt_id] = entry
+        return list(found.items())
 
     def _wish(self, entry: Placed[Approval], interrupt_id: str, scope: Scope) -> ApprovalWish | None:
         part = entry.part
@@ -193,7 +191,19 @@ def rendered(template: Json, path: str, scope: Scope) -> Json:
     try:
         return templates.render_value(template, scope)
     except TemplateError as error:
-        raise ContractBroken("A template cannot be filled", [Broken(path, "", f"{path}: {error}")]) from error
+        raise _not_filled(path, error) from error
+
+
+def rendered_text(template: str, path: str, scope: Scope) -> str:
+    """The text of a template. `ContractBroken` if it cannot be filled."""
+    try:
+        return templates.render(template, scope)
+    except TemplateError as error:
+        raise _not_filled(path, error) from error
+
+
+def _not_filled(path: str, error: TemplateError) -> ContractBroken:
+    return ContractBroken("A template cannot be filled", [Broken(path, "", f"{path}: {error}")])
 
 
 def _holds(source: str, path: str, scope: Scope) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from activities.contracts.evaluation import Scope, StepContract, broken_conditions, rendered
+from activities.contracts.evaluation import Scope, StepContract, broken_conditions, rendered_text
 from activities.contracts.reading import Contracts, Placed
 from activities.contracts.spec import AgentVoter, Handoff, ValidatorVoter, voter_name
 from models.wire_handoff import Proposal, Vote, Voter
@@ -49,7 +49,7 @@ def handoff_ask(
             name, kind = voter_name(voter)
             path = f"{entry.path}.voters[{index}]"
             if isinstance(voter, ValidatorVoter):
-                prompt = str(rendered(voter.prompt, f"{path}.prompt", scope))
+                prompt = rendered_text(voter.prompt, f"{path}.prompt", scope)
                 before = validators.get(name)
                 told = f"{before.prompt}\n\n{prompt}" if before else prompt
                 validators[name] = Validator(name, told, voter.model or (before.model if before else None))

@@ -39,6 +39,7 @@ _MESSAGES = {
     "missing": "Is required.",
     "too_short": "Must not be empty.",
     "extra_forbidden": "Is not known.",
+    "string_pattern_mismatch": "Must not be empty, and must not hold `:`, `[` or `]`.",
 }
 
 

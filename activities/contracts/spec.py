@@ -134,7 +134,10 @@ class Approval(_Steps, _Timed):
     """A person is asked before or after a step."""
 
     name: str | None = Field(
-        default=None, min_length=1, max_length=100, description="Tells several approvals of one step apart."
+        default=None,
+        max_length=100,
+        pattern=r"^[^:\[\]]+$",
+        description="Tells several approvals of one step apart. No `:`, `[` or `]`.",
     )
     description: str = Field(default="", description="For people.")
     when: When = Field(default="before", description="Before the step begins, or when it is done.")

@@ -141,6 +141,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
         "required",
     ),
     "value without edit": ({"approvals": [{"default_value": 1}]}, "approvals[0].default_value", "edit"),
+    "name of an approval": ({"approvals": [{"name": "a:b"}]}, "approvals[0].name", "`:`"),
     "unknown moment": ({"approvals": [{"when": "during"}]}, "approvals[0].when", "'before' or 'after'"),
     "nobody to hand to": ({"handoffs": [{"from": "write"}]}, "handoffs[0].to", "required"),
     "unknown receiver": ({"handoffs": [{"to": "publisher"}]}, "handoffs[0].to", "mean 'publish'"),

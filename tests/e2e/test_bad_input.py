@@ -58,6 +58,31 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         crew(agents={"writer": {"role": "a", "goal": "b", "backstory": "c", "tools": ["teleport"]}}),
         "workflow_definition.agents.writer.tools[0]",
     ),
+    "broken condition": (
+        graph(checkpoints=[{"step": "ask", "postconditions": ["answer !="]}]),
+        "workflow_definition.checkpoints[0].postconditions[0]",
+    ),
+    "condition of a node that is not there": (
+        crew(checkpoints=[{"step": "writr", "preconditions": ["true"]}]),
+        "workflow_definition.checkpoints[0].step",
+    ),
+    "output schema that is none": (
+        graph(checkpoints=[{"step": "ask", "output_schema": {"required": "answer"}}]),
+        "workflow_definition.checkpoints[0].output_schema.required",
+    ),
+    "question with a broken template": (
+        crew(approvals=[{"step": "writer", "question": "{{ draft | nothing }}"}]),
+        "workflow_definition.approvals[0].question",
+    ),
+    "more votes than voters": (
+        graph(handoffs=[{"from": "first", "to": "ask", "quorum": 2}]),
+        "workflow_definition.handoffs[0].quorum",
+    ),
+    "unknown policy": (graph(policies={"max_retreis": 3}), "workflow_definition.policies.max_retreis"),
+    "broken condition in a broken definition": (
+        graph(nodez=[], checkpoints=[{"preconditions": ["a >"]}]),
+        "workflow_definition.checkpoints[0].preconditions[0]",
+    ),
     "NUL byte in a name": ({**ONE_CALL, "name": "a\x00b"}, "name"),
     "NUL byte in a definition": (
         graph(nodes=[{**NODES[0], "template": "a\x00b"}, NODES[1]]),
