@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from activities.adapters.autogen.components import did_you_mean, join
@@ -45,22 +44,22 @@ def _names(team: TeamSpec) -> Iterator[Problem]:
 
 
 def _agent(agent: AgentSpec) -> Iterator[Problem]:
-    names = Counter(tool.name for tool in agent.tools)
+    names: set[str] = set()
     for tool in agent.tools:
-        if names[tool.name] > 1:
-            yield Problem(tool.path, f"This agent has the tool {tool.name!r} more than once.")
-            return
-    handoffs = Counter(handoff.name or f"transfer_to_{handoff.target}".lower() for handoff in agent.handoffs)
+        if tool.name in names:
+            yield Problem(tool.path, f"This agent has the tool {tool.name!r} already.")
+        names.add(tool.name)
+    handoffs: set[str] = set()
     for index, handoff in enumerate(agent.handoffs):
         name = handoff.name or f"transfer_to_{handoff.target}".lower()
         path = join(agent.config_path, f"handoffs[{index}]")
         if handoff.name and not handoff.name.isidentifier():
             yield Problem(f"{path}.name", "The name of a handoff must be an identifier: models call it as a tool.")
-        elif handoffs[name] > 1:
-            yield Problem(path, f"This agent has the handoff {name!r} more than once.")
-            return
+        elif name in handoffs:
+            yield Problem(path, f"This agent has the handoff {name!r} already.")
         elif name in names or handoff.target in names:
             yield Problem(path, "A handoff and a tool of this agent have the same name.")
+        handoffs.add(name)
     info = agent.model.model_info
     if info is not None and not info.function_calling and (agent.tools or agent.handoffs):
         path = join(agent.config_path, "model_client.config.model_info.function_calling")

@@ -55,8 +55,7 @@ class GatewayClient(BaseOpenAIChatCompletionClient):
         try:
             return await super().create(*arguments, **options)
         except openai.APIError as error:
-            self._control.fail(error)
-            raise
+            self._control.stop(error)
 
     async def create_stream(self, *arguments: Any, **options: Any) -> AsyncGenerator[str | CreateResult, None]:
         options.setdefault("include_usage", True)
@@ -64,8 +63,7 @@ class GatewayClient(BaseOpenAIChatCompletionClient):
             async for part in super().create_stream(*arguments, **options):
                 yield part
         except openai.APIError as error:
-            self._control.fail(error)
-            raise
+            self._control.stop(error)
 
     def count_tokens(self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()) -> int:
         """An estimate, four characters a token: counting needs a file that would be loaded from the internet."""

@@ -115,8 +115,9 @@ def fields(model: type[P], config: Mapping[str, Any], path: str, notes: Notes) -
     for name, value in config.items():
         if name in model.model_fields or value in (None, False, [], {}, "") or not isinstance(name, str):
             continue
-        told = LEFT_OUT.get(name, f"unknown field, left out{did_you_mean(name, model.model_fields)[:-1]}")
-        if told is not None:
+        if name not in LEFT_OUT:
+            notes.warn(f"{join(path, name)}: unknown field, left out{did_you_mean(name, model.model_fields)}")
+        elif (told := LEFT_OUT[name]) is not None:
             notes.warn(f"{join(path, name)}: {told}.")
     try:
         return model.model_validate(dict(config))

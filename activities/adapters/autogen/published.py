@@ -31,6 +31,7 @@ def definition_schema() -> JsonObject:
     }
     for body in list(definitions.values()):
         _lift(body, definitions)
+    gallery = {"type": "object", "properties": {"components": {"type": "object"}}, "required": ["components"]}
     root = {"anyOf": [{"$ref": "#/$defs/team"}, {"$ref": "#/$defs/assistant"}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -44,7 +45,8 @@ def definition_schema() -> JsonObject:
                 "properties": {"teams": {"type": "array", "items": {"type": "object"}, "minItems": 1, "maxItems": 1}},
                 "required": ["teams"],
             },
-            {"type": "object", "properties": {"components": {"type": "object"}}, "required": ["components"]},
+            gallery,
+            {"type": "object", "properties": {"config": gallery}, "required": ["config"]},
             {"type": "object", "properties": {"team_type": {"enum": list(schema.TEAMS)}}, "required": ["team_type"]},
         ],
         "$defs": definitions,

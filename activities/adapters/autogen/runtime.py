@@ -38,7 +38,10 @@ def quieten() -> None:
     """Errors of a turn are the step's; AutoGen would write each with its traceback, and the agents' words, to stderr."""
     for name in ("autogen_core", "autogen_core.events", "autogen_agentchat", "autogen_agentchat.events"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", module=r"autogen_(core|ext|agentchat)\b")
+    for module in (r"autogen_(core|ext|agentchat)\b", r"activities\.adapters\.autogen\b"):
+        warnings.filterwarnings("ignore", category=UserWarning, module=module)
+    # an answer with a schema, dumped for AutoGen's log
+    warnings.filterwarnings("ignore", message="Pydantic serializer warnings", category=UserWarning)
 
 
 def try_to_build(team: TeamSpec, tools: ToolBox) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from autogen_agentchat.base import TaskResult, Team
 from autogen_agentchat.messages import BaseChatMessage
@@ -22,7 +22,7 @@ _GRACE: Final = 0.5
 
 
 class Asked(Exception):
-    """The turn cannot end before a person answers."""
+    """The turn cannot go on before a person answers."""
 
     def __init__(self, interrupt: Interrupt) -> None:
         super().__init__(interrupt.id)
@@ -48,15 +48,18 @@ class TurnControl:
             self.error = error
             self.token.cancel()
 
+    def stop(self, error: Exception) -> NoReturn:
+        """Ends the turn from inside AutoGen, which waits for ever when a cancelled turn raises anything else than this."""
+        self.fail(error)
+        raise asyncio.CancelledError from error
+
     def ask(self, name: str, question: Json) -> str:
-        """What the person called `name` answered; raises `Asked`, and ends the turn, before there is an answer."""
+        """What the person called `name` answered; before there is an answer, the turn ends with `Asked`."""
         count = self._questions[name] = self._questions.get(name, 0) + 1
         interrupt = question_to(name, self._turn, question, count)
         answer = self._answers.get(interrupt.id)
         if answer is None:
-            asked = Asked(interrupt)
-            self.fail(asked)
-            raise asked
+            self.stop(Asked(interrupt))
         return reply_of(answer)
 
 
