@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
-from temporalio.client import Client
+from pydantic import TypeAdapter
+from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import (
     Priority,
     SearchAttributePair,
@@ -13,10 +15,14 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 
-from models.tables import Checkpoint, Execution
-from models.wire import CheckpointRef, RunInput, RunLimits, Step
+from activities.position import Position, flow_nodes
+from models.tables import Execution
+from models.wire import RunInput, RunLimits
+from models.wire_recovery import RunPolicy
 from omium_core import temporal
 from omium_core.settings import Settings
+
+_POLICY: TypeAdapter[RunPolicy] = TypeAdapter(RunPolicy)
 
 
 def limits(settings: Settings, max_steps: int | None = None) -> RunLimits:
@@ -30,9 +36,12 @@ def limits(settings: Settings, max_steps: int | None = None) -> RunLimits:
     )
 
 
-def run_input(execution: Execution, settings: Settings, checkpoint: Checkpoint | None) -> RunInput:
-    """The run as it begins, or as it goes on after `checkpoint`."""
-    run = RunInput(
+def run_input(
+    execution: Execution, settings: Settings, position: Position | None = None, hold_for: str = ""
+) -> RunInput:
+    """The run as it begins, or as it goes on from where its rows stand."""
+    stands = position or Position()
+    return RunInput(
         tenant_id=str(execution.tenant_id),
         execution_id=str(execution.id),
         version_id=str(execution.version_id),
@@ -42,18 +51,18 @@ def run_input(execution: Execution, settings: Settings, checkpoint: Checkpoint |
         limits=limits(settings, execution.max_steps),
         lineage=execution.lineage,
         planned_steps=execution.planned_steps,
+        steps_done=stands.steps_done,
         retry=execution.retry_count,
+        definition=stands.definition,
+        flow=flow_nodes(execution),
+        policy=None if execution.policy is None else _POLICY.validate_python(execution.policy),
+        branches=stands.branches,
+        next_index=stands.next_index,
+        log_index=stands.log_index,
+        rolled_back=execution.status == "rolled_back",
+        recoveries=stands.recoveries,
+        hold_for=hold_for,
     )
-    if checkpoint is not None and checkpoint.next_step is not None:
-        run.checkpoint = CheckpointRef(
-            id=str(checkpoint.id),
-            number=checkpoint.checkpoint_number,
-            blob=checkpoint.checksum,
-            size=checkpoint.state_size_bytes,
-        )
-        run.steps_done = checkpoint.step_index + 1
-        run.next_step = Step(run.steps_done, checkpoint.next_step)
-    return run
 
 
 async def launch(
@@ -61,26 +70,46 @@ async def launch(
     execution: Execution,
     settings: Settings,
     *,
-    checkpoint: Checkpoint | None = None,
+    position: Position | None = None,
     patience: timedelta | None = None,
 ) -> None:
-    """Starts the run, or does nothing if it was started. A run that was taken up again goes on after `checkpoint`.
+    """Starts the run, or does nothing if it was started. It goes on from its `position`, by `load_position`.
 
     Raises `WorkflowAlreadyStartedError` when a new run began and ended already, and when the run before the one that was
     taken up again is still closing.
     """
-    tenant = str(execution.tenant_id)
     again = execution.retry_count > 0
     await client.start_workflow(
         temporal.RUN_WORKFLOW,
-        run_input(execution, settings, checkpoint),
-        id=temporal.workflow_id(tenant, execution.id),
-        task_queue=temporal.queue_for(execution.framework),
+        run_input(execution, settings, position),
         # who takes a run up again must not be given the run that is about to close
         id_conflict_policy=WorkflowIDConflictPolicy.FAIL if again else WorkflowIDConflictPolicy.USE_EXISTING,
         # a run that ended is never begun anew by a late reconciler, only by somebody who asks for it
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
-        search_attributes=TypedSearchAttributes(
+        rpc_timeout=patience,
+        **_options(execution),
+    )
+
+
+def start_for_command(
+    execution: Execution, settings: Settings, position: Position, command_id: str
+) -> WithStartWorkflowOperation[Any, Any]:
+    """Opens a run of an execution whose run has ended, for an update of this id: nothing happens before it is accepted."""
+    return WithStartWorkflowOperation(
+        temporal.RUN_WORKFLOW,
+        run_input(execution, settings, position, hold_for=command_id),
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+        **_options(execution),
+    )
+
+
+def _options(execution: Execution) -> dict[str, Any]:
+    tenant = str(execution.tenant_id)
+    return {
+        "id": temporal.workflow_id(tenant, execution.id),
+        "task_queue": temporal.queue_for(execution.framework),
+        "search_attributes": TypedSearchAttributes(
             [
                 SearchAttributePair(temporal.TENANT, tenant),
                 SearchAttributePair(temporal.DEFINITION, str(execution.workflow_id)),
@@ -88,8 +117,9 @@ async def launch(
                 SearchAttributePair(temporal.RUN_STATE, "running"),
             ]
         ),
-        static_summary=temporal.summary(execution.title),
-        static_details=f"Execution `{execution.id}` of workflow `{execution.workflow_id}`, version {execution.workflow_version}",
-        priority=Priority(fairness_key=tenant[:64]),
-        rpc_timeout=patience,
-    )
+        "static_summary": temporal.summary(execution.title),
+        "static_details": (
+            f"Execution `{execution.id}` of workflow `{execution.workflow_id}`, version {execution.workflow_version}"
+        ),
+        "priority": Priority(fairness_key=tenant[:64]),
+    }

@@ -19,11 +19,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.launch import launch
+from activities.position import Position, load_position
 from activities.run_records import RunRecords
 from models.database import Database, is_database_away
-from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.executions import pending_executions, running_among, running_executions
-from models.tables import Checkpoint, Execution
+from models.tables import Execution
 from models.wire import FinishInput
 from omium_core import temporal
 from omium_core.settings import Settings
@@ -79,7 +79,7 @@ class Reconciler:
                 return
             # the lock is held to the end, so that nobody repairs the same row at the same time
             for row in await pending_executions(db, older_than=PENDING_GRACE):
-                await self._start(row, await CheckpointRepository(db, row.tenant_id).latest(row.id, row.lineage))
+                await self._start(row, await load_position(db, row))
             for row in (*await self._closed_lately(db), *await self._silent(db)):
                 await self._ask_after(row)
 
@@ -99,9 +99,9 @@ class Reconciler:
         self._asked_last = rows[-1].id if rows else None
         return rows
 
-    async def _start(self, row: Execution, checkpoint: Checkpoint | None) -> None:
+    async def _start(self, row: Execution, position: Position) -> None:
         try:
-            await launch(self._client, row, self._settings, checkpoint=checkpoint)
+            await launch(self._client, row, self._settings, position=position)
             log.info("a pending execution was started", execution_id=str(row.id))
         except WorkflowAlreadyStartedError:
             if row.retry_count == 0:

@@ -10,8 +10,9 @@ from temporalio.service import RPCError
 from tenacity import AsyncRetrying, retry_if_exception_type, retry_never, stop_after_delay, wait_fixed
 
 from activities.launch import launch
+from activities.position import load_position
 from api.wiring import Wiring
-from models.tables import Checkpoint, Execution
+from models.tables import Execution
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +22,10 @@ LAUNCH_PATIENCE = timedelta(seconds=5)
 CLOSING_PATIENCE = 2.0
 
 
-async def launch_now(process: Wiring, execution: Execution, checkpoint: Checkpoint | None) -> None:
+async def launch_now(process: Wiring, execution: Execution) -> None:
     """Starts the run of a row that is committed as `pending`, or does nothing if Temporal does not take it."""
+    async with process.database.transaction() as session:
+        position = await load_position(session, execution)
     try:
         async for attempt in AsyncRetrying(
             # the run that failed has told so and is closing
@@ -32,9 +35,7 @@ async def launch_now(process: Wiring, execution: Execution, checkpoint: Checkpoi
             reraise=True,
         ):
             with attempt:
-                await launch(
-                    process.temporal, execution, process.settings, checkpoint=checkpoint, patience=LAUNCH_PATIENCE
-                )
+                await launch(process.temporal, execution, process.settings, position=position, patience=LAUNCH_PATIENCE)
     except (RPCError, RuntimeError, WorkflowAlreadyStartedError) as error:
         # the row is committed: the reconciler starts it as soon as Temporal answers
         log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))

@@ -20,7 +20,6 @@ from api.schemas.steering import (
 from api.services import commands, idempotency, views
 from api.services.launching import launch_now
 from api.wiring import Wiring
-from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
 from models.tables import Execution
@@ -120,13 +119,8 @@ class SteeringService:
                     return CommandResult(state=execution.status, reason=execution.reason or "")
                 if execution.status != "pending":
                     raise refusal(action, execution_id, execution.status) from None
-                await self._launch(caller, execution)
+                await launch_now(self._process, execution)
         raise Unavailable("The run could not be started yet; try again in a moment.")
-
-    async def _launch(self, caller: Principal, execution: Execution) -> None:
-        async with self._process.database.transaction() as session:
-            checkpoint = await CheckpointRepository(session, caller.tenant_id).latest(execution.id, execution.lineage)
-        await launch_now(self._process, execution, checkpoint)
 
     async def _row(self, caller: Principal, execution_id: UUID) -> Execution:
         async with self._process.database.transaction() as session:

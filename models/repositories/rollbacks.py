@@ -21,11 +21,19 @@ _OVER = ("completed", "skipped")
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """The result of a run, in its row or in the object store."""
+class Kept:
+    """A value in its row or in the object store."""
 
     inline: Any = None
     blob: str | None = None
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """What a lineage had when it was left. `outputs` only if it had ended."""
+
+    inputs: Kept
+    outputs: Kept | None
 
 
 class RollbackRepository(Repository):
@@ -50,8 +58,8 @@ class RollbackRepository(Repository):
         )
         return await self._page(query, Rollback, page)
 
-    async def outputs_of(self, execution_id: UUID, lineage: int) -> Outputs | None:
-        """The result that a lineage had ended with when it was left, if it had ended."""
+    async def left_behind(self, execution_id: UUID, lineage: int) -> LeftBehind | None:
+        """What a lineage had when a rollback left it for the last time; None if none has."""
         query = (
             select(Rollback)
             .where(
@@ -61,13 +69,13 @@ class RollbackRepository(Repository):
                 col(Rollback.status) == "completed",
             )
             .order_by(col(Rollback.id).desc())
+            .limit(1)
         )
-        rollbacks: Sequence[Rollback] = (await self.session.execute(query)).scalars().all()
-        for rollback in rollbacks:
-            if "outputs" in rollback.meta:
-                kept = rollback.meta["outputs"]
-                return Outputs(kept["inline"], kept["blob"])
-        return None
+        rollback: Rollback | None = (await self.session.execute(query)).scalar_one_or_none()
+        if rollback is None:
+            return None
+        outputs = rollback.meta.get("outputs")
+        return LeftBehind(Kept(**rollback.meta["inputs"]), Kept(**outputs) if outputs else None)
 
     async def lock_steps(self, execution_id: UUID) -> Sequence[Agent]:
         """All steps of a run, locked in the order in which the end of a step locks them: before their execution."""
