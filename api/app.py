@@ -25,6 +25,7 @@ from api.routes import (
     frameworks,
     health,
     history,
+    policies,
     steering,
     workflows,
 )
@@ -72,7 +73,18 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Front, max_body_bytes=settings.max_body_bytes)
     errors.install(app)
-    resources = (workflows, executions, steering, history, checkpoints, approvals, consensus, failures, frameworks)
+    resources = (
+        workflows,
+        executions,
+        steering,
+        history,
+        checkpoints,
+        approvals,
+        consensus,
+        failures,
+        policies,
+        frameworks,
+    )
     for resource in resources:
         app.include_router(resource.router, prefix=PREFIX, dependencies=_SHOWN_IN_DOCS)
     app.include_router(health.router)

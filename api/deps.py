@@ -14,6 +14,8 @@ from api.services.consensus import ConsensusService
 from api.services.executions import ExecutionService
 from api.services.failures import FailureService
 from api.services.lineage import LineageService
+from api.services.policies import PolicyService
+from api.services.rollbacks import RollbackService
 from api.services.steering import SteeringService
 from api.services.workflows import WorkflowService
 from api.wiring import Wiring
@@ -50,7 +52,9 @@ Workflows = Annotated[WorkflowService, _service(WorkflowService)]
 Executions = Annotated[ExecutionService, _service(ExecutionService)]
 Checkpoints = Annotated[CheckpointService, _service(CheckpointService)]
 Steering = Annotated[SteeringService, _service(SteeringService)]
+Rollbacks = Annotated[RollbackService, _service(RollbackService)]
 Lineages = Annotated[LineageService, _service(LineageService)]
 Approvals = Annotated[ApprovalService, _service(ApprovalService)]
 Consensus = Annotated[ConsensusService, _service(ConsensusService)]
 Failures = Annotated[FailureService, _service(FailureService)]
+Policies = Annotated[PolicyService, _service(PolicyService)]

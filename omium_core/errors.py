@@ -98,6 +98,10 @@ class FailureNotFound(NotFound):
     code = "FAILURE_NOT_FOUND"
 
 
+class PolicyNotFound(NotFound):
+    code = "POLICY_NOT_FOUND"
+
+
 class ApprovalNotFound(NotFound):
     code = "APPROVAL_NOT_FOUND"
 

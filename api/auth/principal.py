@@ -15,6 +15,7 @@ READ = frozenset(
         "framework:read",
         "approval:read",
         "consensus:read",
+        "policy:read",
     }
 )
 WRITE = READ | {
@@ -32,6 +33,11 @@ WRITE = READ | {
     "checkpoint:delete",
     "approval:answer",
     "consensus:acknowledge",
+    "failure:analyze",
+    "failure:recover",
+    "policy:create",
+    "policy:update",
+    "policy:delete",
 }
 SCOPES: dict[str, frozenset[str]] = {"read": READ, "write": WRITE, "admin": WRITE}
 

@@ -21,9 +21,12 @@ from models.tables import (
     Effect,
     Execution,
     ExecutionEvent,
+    ExecutionPolicy,
+    ExecutionPolicyVersion,
     Failure,
     IdempotencyKey,
     JournalEntry,
+    RecoveryAction,
     Rollback,
     Table,
     Tenant,
@@ -80,6 +83,8 @@ class Owned:
     log: UUID = field(default_factory=new_id)
     step: UUID = field(default_factory=new_id)
     rollback: UUID = field(default_factory=new_id)
+    policy: UUID = field(default_factory=new_id)
+    action: UUID = field(default_factory=new_id)
 
     @property
     def key(self) -> str:
@@ -95,8 +100,8 @@ async def add_execution(
     approval: str = "approved",
     owned: Owned | None = None,
 ) -> Owned:
-    """A workflow and an execution with a step, a checkpoint, a failure, an event, a journaled call, an approval, a
-    handoff and a key."""
+    """A workflow with a policy, and an execution with a step, a checkpoint, a failure and what was done about it, an event,
+    a journaled call, an approval, a handoff and a key."""
     ids = owned or Owned(tenant_id)
     common = {"tenant_id": tenant_id, "framework": "langgraph"}
     of_run = {"tenant_id": tenant_id, "execution_id": ids.execution}
@@ -127,6 +132,30 @@ async def add_execution(
             **of_run,
         ),
         Failure(id=ids.failure, failure_type="agent_error", error_message="broken", **of_run),
+        RecoveryAction(
+            id=ids.action,
+            failure_id=ids.failure,
+            command_id="recovery-0-1",
+            action_type="escalate",
+            status="completed",
+            **of_run,
+        ),
+        ExecutionPolicy(
+            id=ids.policy,
+            tenant_id=tenant_id,
+            workflow_id=ids.workflow,
+            name="of a workflow",
+            policy_type="retry",
+            policy_config={"max_retries": 1},
+        ),
+        ExecutionPolicyVersion(
+            tenant_id=tenant_id,
+            policy_id=ids.policy,
+            version=1,
+            name="of a workflow",
+            policy_config={"max_retries": 1},
+            is_active=True,
+        ),
         ExecutionEvent(id=ids.event, event_type="execution.started", data={}, **of_run),
         Approval(
             id=ids.approval, lineage=0, step_index=0, step_name="step", interrupt_id="q", status=approval, **of_run

@@ -1,0 +1,110 @@
+"""Execution policies: make, read, change (which adds a version), delete; and the one policy of a run that begins."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.adapters.flow.definition import DEFINITION as FLOW
+from activities.policies import PolicyRow, policy_problems, resolve
+from api.auth.principal import Principal
+from api.schemas.common import json_problems
+from api.schemas.policies import PolicyCreate, PolicyUpdate
+from api.wiring import Wiring
+from models.repositories.base import Listing, Page
+from models.repositories.policies import PolicyRepository
+from models.repositories.workflows import WorkflowRepository
+from models.tables import ExecutionPolicy, ExecutionPolicyVersion, WorkflowVersion
+from models.tables.base import now
+from omium_core.errors import InvalidInput, Problem
+
+
+class PolicyService:
+    def __init__(self, process: Wiring) -> None:
+        self._process = process
+
+    async def create(self, caller: Principal, wanted: PolicyCreate) -> ExecutionPolicy:
+        """Raises `InvalidInput` with paths such as `policy_config.rules[0].actions[1].prompts`, `WorkflowNotFound`."""
+        _judge(wanted.policy_type, wanted.policy_config)
+        policy = ExecutionPolicy(tenant_id=caller.tenant_id, **wanted.model_dump())
+        async with self._process.database.transaction() as session:
+            if wanted.workflow_id is not None:
+                await WorkflowRepository(session, caller.tenant_id).get(wanted.workflow_id)
+            await PolicyRepository(session, caller.tenant_id).add(policy)
+        return policy
+
+    async def get(self, caller: Principal, policy_id: UUID) -> ExecutionPolicy:
+        async with self._process.database.transaction() as session:
+            return await PolicyRepository(session, caller.tenant_id).get(policy_id)
+
+    async def list(self, caller: Principal, page: Page, **filters: Any) -> Listing[ExecutionPolicy]:
+        async with self._process.database.transaction() as session:
+            return await PolicyRepository(session, caller.tenant_id).list(page, **filters)
+
+    async def versions(self, caller: Principal, policy_id: UUID, page: Page) -> Listing[ExecutionPolicyVersion]:
+        async with self._process.database.transaction() as session:
+            policies = PolicyRepository(session, caller.tenant_id)
+            await policies.get(policy_id)
+            return await policies.versions(policy_id, page)
+
+    async def update(self, caller: Principal, policy_id: UUID, wanted: PolicyUpdate) -> ExecutionPolicy:
+        """The next version: the newest one with what is wanted."""
+        changes = wanted.model_dump(exclude_unset=True)
+        # these may be taken away by naming them as null; of the others null says nothing
+        kept = ("description", "workflow_id")
+        changes = {name: value for name, value in changes.items() if value is not None or name in kept}
+        async with self._process.database.transaction() as session:
+            policies = PolicyRepository(session, caller.tenant_id)
+            policy = await policies.get(policy_id, lock=True)
+            if changes.get("policy_type", policy.policy_type) != policy.policy_type:
+                problem = Problem("policy_type", f"Cannot change: this is a {policy.policy_type} policy. Make another.")
+                raise InvalidInput(f"policy_type: {problem.message}", [problem])
+            if "policy_config" in changes:
+                _judge(policy.policy_type, changes["policy_config"])
+            if changes.get("workflow_id") is not None:
+                await WorkflowRepository(session, caller.tenant_id).get(changes["workflow_id"])
+            for name, value in changes.items():
+                setattr(policy, name, value)
+            policy.version += 1
+            policy.updated_at = now()
+            await policies.add(policy)
+        return policy
+
+    async def delete(self, caller: Principal, policy_id: UUID) -> None:
+        """No run begins with it any more; those that have begun keep it."""
+        async with self._process.database.transaction() as session:
+            policy = await PolicyRepository(session, caller.tenant_id).get(policy_id, lock=True)
+            policy.deleted_at = now()
+            session.add(policy)
+
+
+async def policy_of_run(session: AsyncSession, version: WorkflowVersion) -> dict[str, Any] | None:
+    """All policies that hold for a run of this version, made one, as `executions.policy` keeps it; None without any.
+
+    Raises `InvalidInput` when one of them cannot be used any more.
+    """
+    rows = await PolicyRepository(session, version.tenant_id).holding(version.workflow_id)
+    definition = version.workflow_definition
+    agents = FLOW.agent_policies(definition) if version.framework == FLOW.name else {}
+    own = definition.get("policies")
+    if not rows and not own and not agents:
+        return None
+    policy = resolve(
+        [
+            PolicyRow(str(row.id), row.version, row.policy_type, row.policy_config, row.workflow_id is not None)
+            for row in rows
+        ],
+        own,
+        agents,
+    )
+    return asdict(policy)
+
+
+def _judge(policy_type: str, config: dict[str, Any]) -> None:
+    problems = json_problems(config, "policy_config") or policy_problems(policy_type, config)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InvalidInput(f"{problems[0].path}: {problems[0].message}{more}", problems)
