@@ -10,7 +10,7 @@ from activities.adapters.base import BadDefinition, Interrupt, Json, JsonObject,
 from activities.adapters.semantic_kernel import conversation, turns
 from activities.adapters.semantic_kernel.build import Workshop
 from activities.adapters.semantic_kernel.definition import DEFINITION
-from activities.adapters.semantic_kernel.errors import ToolDoorShut, meaning_of
+from activities.adapters.semantic_kernel.errors import AnswerUnusable, ToolDoorShut, meaning_of
 from activities.adapters.semantic_kernel.handing import offer_handoffs
 from activities.adapters.semantic_kernel.magentic import heard_since_plan, lead
 from activities.adapters.semantic_kernel.managing import choose_speaker
@@ -108,7 +108,7 @@ class _Step:
         heard = public(messages)[-1:] if isinstance(kind, Sequential) else heard_by(messages, name)
         turn = await conversation.take_turn(self._workshop.agent(self._spec.agents[name]), heard)
         if turn.said is None:
-            raise BadDefinition(f"The agent {name!r} did not answer.")
+            raise AnswerUnusable(f"The agent {name!r} did not answer.")
         new = [turn.for_all()[-1]] if isinstance(kind, Sequential) else turn.for_all()
         return await self._done(name, new, turn.said)
 
@@ -128,7 +128,7 @@ class _Step:
             asked_by = name if turns.is_person(self._spec, decision.hand_to) else None
             return await self._done(name, turn.for_itself(), said, following=[decision.hand_to], asked_by=asked_by)
         if turn.said is None:
-            raise BadDefinition(f"The agent {name!r} neither answered nor handed over.")
+            raise AnswerUnusable(f"The agent {name!r} neither answered nor handed over.")
         if kind.human:
             person = turns.person(self._spec)
             return await self._done(name, turn.for_all(), turn.said, following=[person], asked_by=name)
@@ -173,7 +173,9 @@ class _Step:
                     for name in names
                 ]
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+            first = failures.exceptions[0]
+            # Its cause tells what it means.
+            raise first from first.__cause__
         taken = [task.result() for task in running]
         results = {turn.name: turn.said or "" for turn in taken}
         messages = [{"role": "assistant", "name": name, "content": text} for name, text in results.items()]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from activities.adapters.semantic_kernel.parts import did_you_mean, join
 from activities.adapters.semantic_kernel.prompts import Template, look
-from activities.adapters.semantic_kernel.reading import Agent, Function, Spec, did_you_mean, join
+from activities.adapters.semantic_kernel.reading import Agent, Function, Spec
 from activities.adapters.semantic_kernel.schema import Concurrent, GroupChat, Handoff, Magentic
 from activities.adapters.semantic_kernel.turns import HUMAN, MANAGER
 from omium_core.errors import Problem

@@ -9,7 +9,8 @@ from typing import Any, Final
 from activities.adapters.base import Edit, Json, JsonObject
 from activities.adapters.semantic_kernel import states
 from activities.adapters.semantic_kernel.checks import check_spec
-from activities.adapters.semantic_kernel.reading import Keys, Spec, did_you_mean, read
+from activities.adapters.semantic_kernel.parts import Keys, did_you_mean
+from activities.adapters.semantic_kernel.reading import Spec, as_model, read
 from activities.adapters.semantic_kernel.schema import GroupChat, Magentic
 from activities.adapters.semantic_kernel.turns import MANAGER, all_names
 from omium_core.errors import InvalidInput, Problem
@@ -194,17 +195,5 @@ def _choose(place: Any, model: str) -> None:
     if isinstance(place.get("model"), Mapping):
         place["model"] = {**place["model"], "id": model}
         return
-    settings = place.pop("execution_settings", None)
-    if settings:
-        options = _options(settings)
-        place["model"] = {"id": model, "options": options}
-    else:
-        place["model"] = model
-
-
-def _options(settings: Any) -> JsonObject:
-    flat = settings[0] if isinstance(settings, list) else settings
-    if all(isinstance(item, Mapping) for item in flat.values()):
-        flat = flat.get("default") or next(iter(flat.values()))
-    names = ("ai_model_id", "model_id", "model", "deployment_name", "function_choice_behavior")
-    return {key: value for key, value in flat.items() if key not in names}
+    settings = as_model(place.pop("execution_settings", None))
+    place["model"] = model if settings is None else {**settings, "id": model}

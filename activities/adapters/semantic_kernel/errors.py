@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import httpx
+from semantic_kernel.exceptions import BlockException
 
 from activities.adapters.base import BadDefinition, ModelUnavailable, StepError, ToolFailed
 from activities.adapters.langgraph.clients import step_error
 from activities.adapters.semantic_kernel.handlebars import HandlebarsError
 from activities.templates import TemplateError
+
+#: Raised when a template is read or filled; a tool that failed in it is inside.
+_TEMPLATE_ERRORS: Final = (TemplateError, HandlebarsError, BlockException)
 
 
 class ToolDoorShut(BaseException):
@@ -27,15 +32,15 @@ def meaning_of(error: BaseException) -> Exception | None:
     known: StepError | None = step_error(error)
     if known is not None:
         return known
-    for cause in _causes(error):
+    causes = list(_causes(error))
+    for cause in causes:
         if isinstance(cause, ToolFailed):
             return cause
         if isinstance(cause, httpx.TransportError):
             # While an answer is streamed, the client lets these through as they are.
             return ModelUnavailable(f"The model endpoint broke off: {cause}")
-        if isinstance(cause, (TemplateError, HandlebarsError)):
-            return BadDefinition(f"A template cannot be filled: {cause}")
-    return None
+    unfilled = next((cause for cause in causes if isinstance(cause, _TEMPLATE_ERRORS)), None)
+    return BadDefinition(f"A template cannot be filled: {unfilled}") if unfilled is not None else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

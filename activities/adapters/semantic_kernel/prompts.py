@@ -19,9 +19,7 @@ _TAG: Final = re.compile(r"\{\{((?:[^{}'\"]|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*
 _VARIABLE: Final = re.compile(r"\$[0-9A-Za-z_]+")
 _VALUE: Final = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _CALL: Final = re.compile(r"(?:[0-9A-Za-z_]+\.)?([0-9A-Za-z_]+)")
-_ARGUMENT: Final = re.compile(
-    rf"(?:([0-9A-Za-z_]+)\s*=\s*)?(?:{_VARIABLE.pattern}|{_VALUE.pattern})(?=\s|$)", re.DOTALL
-)
+_ARGUMENT: Final = re.compile(rf"(?:([0-9A-Za-z_]+)\s*=\s*)?({_VARIABLE.pattern}|{_VALUE.pattern})(?=\s|$)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,11 @@ def _semantic_kernel(source: str) -> Template:
         if called is None or _ARGUMENT.sub("", arguments).strip():
             return Template(
                 problem=f"{tag[0]} cannot be read: a tag holds {{{{$variable}}}}, {{{{'text'}}}} or {{{{tool argument=$variable}}}}."
+            )
+        if any(name and re.search(r"\s", value) for name, value in _ARGUMENT.findall(arguments)):
+            # The framework parts a tag at spaces, also where they are quoted.
+            return Template(
+                problem=f"{tag[0]} cannot be read: the value of a named argument must have no space; use a variable."
             )
         functions.add(called[1])
         names.update(name[1:] for name in _VARIABLE.findall(_VALUE.sub("", arguments)))

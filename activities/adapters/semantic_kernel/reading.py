@@ -5,33 +5,22 @@ What is read is well-formed field by field; whether the parts fit together is th
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar, cast
-
-from pydantic import ValidationError
+from typing import Any, Final
 
 from activities.adapters.base import JsonObject
+from activities.adapters.semantic_kernel.parts import NOTHING, Keys, PartReader, are_names, did_you_mean, join, path_of
 from activities.adapters.semantic_kernel.schema import (
-    LEFT_OUT,
     ORCHESTRATIONS,
-    REFUSED,
     AgentFields,
     FunctionFields,
-    InputFields,
-    ModelFields,
-    Options,
     Orchestration,
     Part,
     Sequential,
 )
 from omium_core.errors import Problem
 
-P = TypeVar("P", bound=Part)
-Keys = tuple[str | int, ...]
-
-_NOTHING: Final[tuple[Any, ...]] = (None, False, [], {}, "")
 _CHAT_TYPES: Final = frozenset({"", "chat_completion_agent", "chatcompletionagent", "chat_completion", "agent"})
 _HUMAN_TYPES: Final = frozenset({"human", "user", "person", "human_agent", "user_proxy"})
 _SPELLINGS: Final = {
@@ -104,27 +93,10 @@ def read(definition: JsonObject) -> Reading:
     return _Reader().read(definition)
 
 
-def path_of(keys: Keys) -> str:
-    """`("agents", 0, "name")` as `agents[0].name`."""
-    path = ""
-    for key in keys:
-        path = f"{path}[{key}]" if isinstance(key, int) else join(path, key)
-    return path
-
-
-def join(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a sentence: `; did you mean 'x'?`, or a full stop when no known word is close."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
-class _Reader:
+class _Reader(PartReader):
     def __init__(self) -> None:
-        self.result = Reading()
+        super().__init__()
+        self.result = Reading(problems=self.problems, warnings=self.warnings)
 
     def read(self, definition: JsonObject) -> Reading:
         spec = self.result.spec
@@ -132,17 +104,17 @@ class _Reader:
             self._single(definition)
             return self.result
         for name in definition.keys() - _DOCUMENT:
-            self._problem(name, f"Unknown field {name!r}{did_you_mean(name, _DOCUMENT)}")
+            self.problem(name, f"Unknown field {name!r}{did_you_mean(name, _DOCUMENT)}")
         for keys, body in self._named(definition, "agents"):
             self._agent(keys, body)
         for keys, body in self._named(definition, "functions"):
             self._function(keys, body)
         if definition.get("agents") is not None and definition.get("functions") is not None:
-            self._problem("functions", "A definition has agents or functions, not both.")
+            self.problem("functions", "A definition has agents or functions, not both.")
         if definition.get("functions") is None:
             spec.orchestration = self._orchestration(definition)
         elif definition.get("orchestration") is not None:
-            self._problem("orchestration", "Functions run one after the other; an orchestration is for agents.")
+            self.problem("orchestration", "Functions run one after the other; an orchestration is for agents.")
         return self.result
 
     def _single(self, definition: JsonObject) -> None:
@@ -152,29 +124,29 @@ class _Reader:
         elif "type" in definition or "instructions" in definition:
             self._agent((), definition)
         else:
-            self._problem("agents", "A definition needs agents: a list of them, or an object of agents by name.")
+            self.problem("agents", "A definition needs agents: a list of them, or an object of agents by name.")
 
     def _named(self, definition: JsonObject, part: str) -> Iterator[tuple[Keys, Any]]:
         """A list of parts that have a `name`, or an object of parts by name."""
         parts = definition.get(part)
         if parts is None and part in definition:
-            self._problem(part, f"{part} must not be null.")
+            self.problem(part, f"{part} must not be null.")
         elif isinstance(parts, Mapping) and parts:
             for name, body in parts.items():
                 yield (part, name), {"name": name, **body} if isinstance(body, Mapping) else body
         elif isinstance(parts, list) and parts:
             yield from (((part, index), body) for index, body in enumerate(parts))
         elif part in definition:
-            self._problem(part, f"There must be at least one of the {part}: a list of them, or an object by name.")
+            self.problem(part, f"There must be at least one of the {part}: a list of them, or an object by name.")
 
     def _agent(self, keys: Keys, body: Any) -> None:
         path = path_of(keys)
         if not isinstance(body, Mapping):
-            self._problem(path, "An agent is an object.")
+            self.problem(path, "An agent is an object.")
             return
         kind = str(body.get("type") or "").lower()
         if kind not in _CHAT_TYPES | _HUMAN_TYPES:
-            self._problem(
+            self.problem(
                 join(path, "type"),
                 f"Agents of type {body['type']!r} do not run here: only `chat_completion_agent` does, whose model calls go "
                 "through the platform's gateway, and `human` for a person.",
@@ -182,10 +154,10 @@ class _Reader:
             kind = ""
         tools = self._tools(body, path)
         body = self._plain_template(dict(body), path)
-        fields = self._part(AgentFields, body, path)
+        fields = self.part(AgentFields, body, path)
         name = fields.name if isinstance(getattr(fields, "name", None), str) else ""
         if name in self.result.spec.agents:
-            self._problem(join(path, "name"), f"There is another agent named {name!r}.")
+            self.problem(join(path, "name"), f"There is another agent named {name!r}.")
         elif name:
             self.result.spec.agents[name] = Agent(name, keys, fields, tools, kind in _HUMAN_TYPES)
 
@@ -197,7 +169,7 @@ class _Reader:
         if isinstance(template, str):
             template = {"format": template}
         if not isinstance(template, Mapping):
-            self._problem(join(path, "template"), "This must be an object with `format`.")
+            self.problem(join(path, "template"), "This must be an object with `format`.")
             return body
         form = template.get("format") or template.get("template_format")
         if form is not None:
@@ -209,54 +181,46 @@ class _Reader:
     def _function(self, keys: Keys, body: Any) -> None:
         path = path_of(keys)
         if not isinstance(body, Mapping):
-            self._problem(path, "A function is an object.")
+            self.problem(path, "A function is an object.")
             return
         tools = self._tools(body, path)
         body = dict(body)
         if isinstance(body.get("prompt"), str) and "template" not in body:
             body["template"] = body.pop("prompt")
         settings = body.pop("execution_settings", None)
-        if settings not in _NOTHING and body.get("model") is None:
+        if settings not in NOTHING and body.get("model") is None:
             body["model"] = self._settings(settings, join(path, "execution_settings"))
         if isinstance(body.get("input_variables"), Mapping):
             body["input_variables"] = [
                 {"name": name, **variable} if isinstance(variable, Mapping) else {"name": name}
                 for name, variable in body["input_variables"].items()
             ]
-        fields = self._part(FunctionFields, body, path)
+        fields = self.part(FunctionFields, body, path)
         name = fields.name if isinstance(getattr(fields, "name", None), str) else ""
         if name in self.result.spec.functions:
-            self._problem(join(path, "name"), f"There is another function named {name!r}.")
+            self.problem(join(path, "name"), f"There is another function named {name!r}.")
         elif name:
             self.result.spec.functions[name] = Function(name, keys, fields, tools)
 
     def _settings(self, settings: Any, path: str) -> JsonObject | None:
-        """The execution settings of a function, flat or by service, as a model with options."""
-        if isinstance(settings, list) and settings:
-            settings = settings[0]
-        if isinstance(settings, Mapping) and settings and all(isinstance(item, Mapping) for item in settings.values()):
-            settings = settings.get("default") or next(iter(settings.values()))
-        if not isinstance(settings, Mapping):
-            self._problem(path, "Execution settings are an object.")
-            return None
-        options = {key: value for key, value in settings.items() if key not in _MODEL_NAMES}
-        options.pop("function_choice_behavior", None)
-        model = next((settings[key] for key in _MODEL_NAMES if settings.get(key)), None)
-        return {"id": model, "options": options}
+        model = as_model(settings)
+        if model is None:
+            self.problem(path, "Execution settings are an object.")
+        return model
 
     def _tools(self, body: Mapping[str, Any], path: str) -> tuple[str, ...]:
         found: list[str] = []
         for key in ("tools", "plugins"):
             tools = body.get(key)
-            if tools in _NOTHING or (key == "plugins" and not _are_names(tools)):
+            if tools in NOTHING or (key == "plugins" and not are_names(tools)):
                 continue
             if not isinstance(tools, list):
-                self._problem(join(path, key), 'Tools are a list of names, as in ["calculator"].')
+                self.problem(join(path, key), 'Tools are a list of names, as in ["calculator"].')
                 continue
             for index, tool in enumerate(tools):
                 name = _tool_name(tool)
                 if name is None:
-                    self._problem(
+                    self.problem(
                         join(path, f"{key}[{index}]"),
                         'A tool is named, as in \'calculator\' or {"id": "calculator", "type": "function"}, from the '
                         "tools that the operator registered.",
@@ -272,14 +236,14 @@ class _Reader:
         elif isinstance(given, str):
             given = {"type": given}
         if not isinstance(given, Mapping):
-            self._problem("orchestration", "An orchestration is an object with a `type`, or the type itself.")
+            self.problem("orchestration", "An orchestration is an object with a `type`, or the type itself.")
             return Sequential()
         body = dict(given)
         kind = str(body.get("type", "sequential")).lower().replace("-", "_").removesuffix("orchestration").strip("_ ")
         kind = _SPELLINGS.get(kind, kind)
         if kind not in ORCHESTRATIONS:
             known = ", ".join(ORCHESTRATIONS)
-            self._problem(
+            self.problem(
                 "orchestration.type" if isinstance(definition.get("orchestration"), Mapping) else "orchestration",
                 f"Unknown orchestration {body.get('type')!r}{did_you_mean(kind, ORCHESTRATIONS)} Known are: {known}.",
             )
@@ -292,69 +256,26 @@ class _Reader:
         if kind == "handoff":
             body["handoffs"] = _handoffs(body.get("handoffs", definition.get("handoffs")))
         model = ORCHESTRATIONS[kind]
-        found = self._part(model, body, "orchestration")
+        found = self.part(model, body, "orchestration")
         # What is wrong with it is told; a partly filled one would trip the checks.
         return found if isinstance(found, model) and _is_whole(found) else Sequential()
-
-    def _part(self, model: type[P], body: Mapping[str, Any], path: str) -> P:
-        kept = self._without_left_out(model, body, path)
-        for name in ("model", "manager"):
-            nested = kept.get(name)
-            if isinstance(nested, Mapping):
-                kept[name] = (
-                    self._nested_model(nested, join(path, name)) if name == "model" else self._manager(nested, path)
-                )
-        inputs = kept.get("inputs")
-        if isinstance(inputs, Mapping):
-            kept["inputs"] = {key: self._input(value, join(path, f"inputs.{key}")) for key, value in inputs.items()}
-        try:
-            return model.model_validate(kept)
-        except ValidationError as error:
-            self.result.problems.extend(_problems(error, model, path))
-            wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
-            # What is left is kept, so that its references are judged as well.
-            rest: Any = {name: value for name, value in kept.items() if name not in wrong}
-            return cast("P", model.model_construct(**rest))
-
-    def _manager(self, body: Mapping[str, Any], path: str) -> dict[str, Any]:
-        kept = dict(body)
-        if isinstance(kept.get("model"), Mapping):
-            kept["model"] = self._nested_model(kept["model"], join(path, "manager.model"))
-        return kept
-
-    def _nested_model(self, body: Mapping[str, Any], path: str) -> dict[str, Any]:
-        kept = self._without_left_out(ModelFields, body, path)
-        if isinstance(kept.get("options"), Mapping):
-            kept["options"] = self._without_left_out(Options, kept["options"], join(path, "options"))
-        return kept
-
-    def _input(self, value: Any, path: str) -> Any:
-        return self._without_left_out(InputFields, value, path) if isinstance(value, Mapping) else {"default": value}
-
-    def _without_left_out(self, model: type[Part], body: Mapping[str, Any], path: str) -> dict[str, Any]:
-        """The body without refused and ignored fields; switched off (null, false, empty) they are no matter."""
-        refused, left_out = REFUSED.get(model, {}), LEFT_OUT.get(model, {})
-        kept: dict[str, Any] = {}
-        for name, value in body.items():
-            if name in refused:
-                if value not in _NOTHING and not (name == "plugins" and _are_names(value)):
-                    self._problem(join(path, name), f"{name} {refused[name]}.")
-            elif name in left_out:
-                if left_out[name] is not None and value not in _NOTHING:
-                    self.result.warnings.append(f"{join(path, name)}: {left_out[name]}.")
-            else:
-                kept[name] = value
-        return kept
-
-    def _problem(self, path: str, message: str) -> None:
-        self.result.problems.append(Problem(path, message))
 
 
 _MODEL_NAMES: Final = ("ai_model_id", "model_id", "model", "deployment_name")
 
 
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+def as_model(settings: Any) -> JsonObject | None:
+    """The execution settings of a function, flat or by service, as a model with options; None for what is none."""
+    if isinstance(settings, list) and settings:
+        settings = settings[0]
+    if isinstance(settings, Mapping) and settings and all(isinstance(item, Mapping) for item in settings.values()):
+        settings = settings.get("default") or next(iter(settings.values()))
+    if not isinstance(settings, Mapping):
+        return None
+    options = {key: value for key, value in settings.items() if key not in _MODEL_NAMES}
+    # A function with tools always lets the model choose.
+    options.pop("function_choice_behavior", None)
+    return {"id": next((settings[key] for key in _MODEL_NAMES if settings.get(key)), None), "options": options}
 
 
 def _tool_name(tool: Any) -> str | None:
@@ -392,35 +313,3 @@ def _handoff(item: Any) -> Any:
 
 def _is_whole(part: Part) -> bool:
     return all(hasattr(part, name) for name in type(part).model_fields)
-
-
-def _problems(error: ValidationError, model: type[Part], path: str) -> Iterator[Problem]:
-    """Pydantic's errors in our words, one per field."""
-    found: dict[str, str] = {}
-    for item in error.errors(include_url=False, include_input=False):
-        location = [part for part in item["loc"] if not _names_a_choice(part)]
-        where = path
-        for part in location:
-            where = f"{where}[{part}]" if isinstance(part, int) else join(where, str(part))
-        found.setdefault(where, _message(item["type"], item["msg"], location, model))
-    for where, message in found.items():
-        # Of the members of a union, the one that came furthest is the one that was meant.
-        if not any(other.startswith((f"{where}.", f"{where}[")) for other in found):
-            yield Problem(where, message)
-
-
-def _names_a_choice(part: str | int) -> bool:
-    """Whether a part of a location names a member of a union, and no field."""
-    return isinstance(part, str) and (part in _CHOICES or part.startswith(("list[", "dict[", "literal[")))
-
-
-_CHOICES: Final = frozenset({"str", "bool", "ModelFields", "FunctionChoice"})
-
-
-def _message(kind: str, message: str, location: list[str | int], model: type[Part]) -> str:
-    if kind == "missing":
-        return "This field is required."
-    if kind == "extra_forbidden":
-        known = [*model.model_fields, *LEFT_OUT.get(model, {})] if len(location) == 1 else []
-        return f"Unknown field {location[-1]!r}{did_you_mean(str(location[-1]), known)}"
-    return f"{message}."

@@ -8,7 +8,8 @@ from semantic_kernel.prompt_template import KernelPromptTemplate, PromptTemplate
 
 from activities.adapters.base import ModelEndpoint, StepContext, ToolBox
 from activities.adapters.semantic_kernel.build import Workshop, settings_of
-from activities.adapters.semantic_kernel.reading import Spec, join
+from activities.adapters.semantic_kernel.parts import join
+from activities.adapters.semantic_kernel.reading import Spec
 from omium_core.errors import Problem
 
 
