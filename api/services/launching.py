@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import structlog
+from temporalio.client import WithStartWorkflowOperation
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from tenacity import AsyncRetrying, retry_if_exception_type, retry_never, stop_after_delay, wait_fixed
 
-from activities.launch import launch
+from activities.launch import launch, start_for_command
 from activities.position import load_position
 from api.wiring import Wiring
 from models.tables import Execution
@@ -39,3 +41,10 @@ async def launch_now(process: Wiring, execution: Execution) -> None:
     except (RPCError, RuntimeError, WorkflowAlreadyStartedError) as error:
         # the row is committed: the reconciler starts it as soon as Temporal answers
         log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))
+
+
+async def start_for(process: Wiring, execution: Execution, command_id: str) -> WithStartWorkflowOperation[Any, Any]:
+    """Opens a run of an execution whose run has ended, for one command."""
+    async with process.database.transaction() as session:
+        position = await load_position(session, execution)
+    return start_for_command(execution, process.settings, position, command_id)
