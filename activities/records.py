@@ -143,6 +143,7 @@ class Records:
                 outputs=done.outputs,
                 outputs_blob=done.outputs_blob,
                 branch=step.node,
+                units=done.units,
                 preconditions=done.preconditions,
                 postconditions=done.postconditions,
             ),
@@ -219,6 +220,7 @@ def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:
         model_calls=made.usage.get("model_calls", 0),
         tool_calls=made.usage.get("tool_calls", 0),
         tokens=made.usage.get("tokens", 0),
+        units=made.usage.get("units", []),
     )
 
 

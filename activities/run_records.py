@@ -55,13 +55,13 @@ class RunRecords:
 
     @activity.defn(name="finish_run")
     async def finish_run(self, end: FinishInput) -> None:
-        """Records the end of a run that failed, was cancelled, or was a flow."""
+        """Records the end of a run that no step could record: it failed, was cancelled, was a flow, or went back to its end."""
         async with heartbeat():
             await self.finish(end)
 
     async def finish(self, end: FinishInput) -> None:
         """A run that ended before, or was taken up since, stays as it is."""
-        outputs = await self._outputs(end) if end.status == "completed" else Stored()
+        outputs = await self._outputs(end) if end.is_flow else None
         await self._database.run(lambda db: _finish(db, end, outputs), patience=PATIENCE)
 
     async def _outputs(self, end: FinishInput) -> Stored:
@@ -167,7 +167,7 @@ async def _record_failure(db: AsyncSession, failure: FailureInput) -> None:
     await _event(db, failure, "recovery.action", {**data, "step": failure.step.index, "why": failure.note})
 
 
-async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored) -> None:
+async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) -> None:
     is_open = (*_is(end), col(Execution.status).in_(_OPEN), col(Execution.retry_count) == end.retry)
     failure = await _failure(db, end, end.step, end.lineage) if end.status == "failed" else None
     # steps before their execution, in the order in which the end of a step locks them
@@ -187,7 +187,7 @@ async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored) -> None:
         "updated_at": now(),
         "error_message": failure.error_message if failure else None,
     }
-    if end.status == "completed":
+    if outputs is not None:
         values |= {"outputs": outputs.inline, "outputs_blob": outputs.blob}
     ended = update(Execution).where(*is_open).values(values).returning(col(Execution.id))
     if (await db.execute(ended)).scalar_one_or_none() is None:

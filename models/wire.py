@@ -230,7 +230,8 @@ class FinishInput:
     #: Whether doing the step again could help, and how bad it is where that is known better than from the type.
     recoverable: bool = True
     severity: str = ""
-    #: The ends of a flow's nodes, for the outputs of a run that completed: node -> state in the object store.
+    #: A flow that completed gives the outputs that its nodes ended with: node -> state in the object store.
+    is_flow: bool = False
     ends: dict[str, str] = field(default_factory=dict)
     definition: str = ""
 

@@ -26,6 +26,7 @@ from activities.gateway.gateway import Gateway
 from activities.loops import LoopThread
 from activities.questions import Questions
 from activities.records import Records
+from activities.rollbacks import RollbackActivities
 from activities.run_records import RunRecords
 from activities.steps import StepActivities
 from activities.stores.factory import open_object_store
@@ -68,6 +69,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             questions.record,
             consensus.record_round,
             consensus.ask_validators,
+            RollbackActivities(database, values, registry, frameworks).roll_back,
             frameworks.check_definition,
         ]
         client = await connect_temporal(settings)

@@ -56,6 +56,8 @@ class AgentRun(Recovering, Rounds, Steering):
             self._state = "rolled_back"
         #: The steps in flight, by branch.
         self._steps: dict[str, asyncio.Task[StepOutcome]] = {}
+        #: The last step of a run without branches tells its end along with its checkpoint.
+        self._end_recorded = False
         #: The branch whose failure ends the run.
         self._failing: Branch | None = None
 
@@ -64,7 +66,7 @@ class AgentRun(Recovering, Rounds, Steering):
         if run.hold_for and not await self._accepted(run.hold_for):
             return await self._end(NOT_STARTED)
         try:
-            while not (plan.is_over(self._branches) and not self._rollbacks):
+            while self._rolled_back or self._rollbacks or not plan.is_over(self._branches):
                 if self._cancel is not None:
                     await self._stand_still()
                     if not self._made_it():
@@ -77,9 +79,9 @@ class AgentRun(Recovering, Rounds, Steering):
                         return await self._end(NOT_STARTED)
                 else:
                     await self._go_on()
-            if run.flow:
+            if not self._end_recorded:
                 self._closing = True
-                await self._calls.complete_flow(self._lineage, self._definition, plan.ends(self._branches))
+                await self._calls.complete(self._lineage, self._definition, plan.ends(self._branches))
         except (ActivityError, ApplicationError, asyncio.CancelledError) as error:
             if is_cancelled_exception(error):
                 await self._stand_still()
@@ -200,6 +202,7 @@ class AgentRun(Recovering, Rounds, Steering):
             self._done += 1
             branch.checkpoint, branch.step, branch.prepared = outcome.checkpoint, outcome.next_step, outcome.prepared
             branch.units = outcome.units
+            self._end_recorded = outcome.done and not self._run.flow
             branch.status = "done" if outcome.done else "ready"
         plan.unblock(self._run.flow, self._branches)
 
@@ -306,7 +309,7 @@ class AgentRun(Recovering, Rounds, Steering):
 
     def _made_it(self) -> bool:
         """Whether the last step had ended before anybody could stop it: its checkpoint says that the run completed."""
-        return not self._run.flow and plan.is_over(self._branches)
+        return self._end_recorded
 
     async def _cancelled(self, reason: str) -> RunResult:
         self._closing = True
@@ -322,10 +325,11 @@ class AgentRun(Recovering, Rounds, Steering):
         self._set(state, note=reason.message if reason else "")
         step = self._failing.step if self._failing is not None else None
         await self._calls.finish(state, self._lineage, step, reason)
+        self._ended = True
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _end(self, state: str) -> RunResult:
-        self._closing = True
+        self._closing = self._ended = True
         self._set(state)
         await workflow.wait_condition(workflow.all_handlers_finished)
         return RunResult(status=state, steps=self._done, checkpoint=self._last())

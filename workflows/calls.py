@@ -182,7 +182,7 @@ class Calls:
         )
         return votes
 
-    async def complete_flow(self, lineage: int, definition: str, ends: dict[str, str]) -> None:
+    async def complete(self, lineage: int, definition: str, ends: dict[str, str]) -> None:
         run = self._run
         end = FinishInput(
             tenant_id=run.tenant_id,
@@ -190,7 +190,8 @@ class Calls:
             lineage=lineage,
             status="completed",
             retry=run.retry,
-            ends=ends,
+            is_flow=bool(run.flow),
+            ends=ends if run.flow else {},
             definition=definition,
         )
         await self._finish(end)

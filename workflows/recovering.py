@@ -38,6 +38,7 @@ class Recovering:
     _hold_note: str
     _hard: bool
     _rolled_back: bool
+    _end_recorded: bool
     _cancel: CancelCommand | None
     _rollbacks: list[RollbackCommand]
     _results: dict[str, CommandResult]
@@ -88,6 +89,7 @@ class Recovering:
             checkpoint=CheckpointRef(),
         )
         self._branches = plan.first_branches(at)
+        self._end_recorded = False
         self._answers.clear()
         self._answering.clear()
 

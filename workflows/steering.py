@@ -56,8 +56,9 @@ class Steering:
         self._results: dict[str, CommandResult] = {}
         self._answers: list[ApproveCommand] = []
         self._answering: set[str] = set()
-        #: Nothing can change the end of the run any more.
+        #: Nothing can change the end of the run any more; and then that everybody can read it.
         self._closing = False
+        self._ended = False
 
     # The loop tells
 
@@ -130,7 +131,7 @@ class Steering:
     async def update_cancel(self, command: CancelCommand) -> CommandResult:
         if self._is_new(command.id):
             self._stop(command)
-        await workflow.wait_condition(lambda: self._closing)
+        await workflow.wait_condition(lambda: self._ended)
         return self._result()
 
     @update_cancel.validator

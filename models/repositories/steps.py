@@ -95,7 +95,7 @@ WITH mine AS (
                              postconditions, metadata, created_at)
     SELECT CAST(:checkpoint AS uuid), tenant_id, execution_id, mine.id, lineage, CAST(:branch AS text), step_index,
            run.number, run.name, CAST(:blob AS text), CAST(:size AS bigint), 'zstd', CAST(:next_step AS text),
-           CAST(:preconditions AS jsonb), CAST(:postconditions AS jsonb), CAST(:usage AS jsonb),
+           CAST(:preconditions AS jsonb), CAST(:postconditions AS jsonb), CAST(:meta AS jsonb),
            CAST(:ended AS timestamptz)
     FROM mine, run
     RETURNING tenant_id, execution_id, checkpoint_number
@@ -138,7 +138,7 @@ class MadeBefore:
     blob: str
     size: int
     next_step: str | None
-    usage: dict[str, int]
+    usage: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -205,6 +205,7 @@ class CompletedStep:
     outputs: Any
     outputs_blob: str | None
     branch: str = ""
+    units: tuple[str, ...] = ()
     preconditions: list[Any] | None = None
     postconditions: list[Any] | None = None
 
@@ -243,6 +244,8 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "size": done.size,
             "next_step": None if done.next_step is None else done.next_step[:NAME_LENGTH],
             "usage": json.dumps(done.usage),
+            # who ran is told to a handoff after it
+            "meta": json.dumps({**done.usage, "units": list(done.units)} if done.units else done.usage),
             "following": new_id(),
             "event": new_id(),
             "last_event": new_id(),
