@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from activities.adapters.base import BadDefinition
 from activities.adapters.flow.adapter import FlowAdapter, create
 from activities.adapters.flow.definition import DEFINITION
-from activities.adapters.flow.results import MissingOutput
 from omium_core.settings import Settings
 from tests.flow.support import EXAMPLE, ONBOARDING, ONBOARDING_RULES, Driver, asking_agent, flow_of
 from tests.support.model_server import ModelServer

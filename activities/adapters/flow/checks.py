@@ -24,7 +24,7 @@ def check_flow(flow: FlowSpec, tools: frozenset[str] | None) -> Iterator[Problem
 
 
 def _references(flow: FlowSpec, step: FlowStep) -> Iterator[Problem]:
-    if step.part.agent not in flow.agents:
+    if flow.all_agents and step.part.agent not in flow.agents:
         hint = did_you_mean(step.part.agent, flow.agents)
         yield Problem(f"{step.path}.agent", f"There is no agent {step.part.agent!r}{hint}")
     for index, name in enumerate(step.depends_on or ()):
@@ -33,10 +33,10 @@ def _references(flow: FlowSpec, step: FlowStep) -> Iterator[Problem]:
             path = f"{path}[{index}]"
         if name == step.id:
             yield Problem(path, "A step cannot wait for itself.")
-        elif name not in flow.steps:
+        elif flow.all_steps and name not in flow.steps:
             yield Problem(path, f"There is no step {name!r}{did_you_mean(name, flow.steps)}")
     for name, path in used_steps(step):
-        if name not in flow.steps:
+        if flow.all_steps and name not in flow.steps:
             yield Problem(path, f"There is no step {name!r}{did_you_mean(name, flow.steps)}")
     for index, name in enumerate(step.outputs):
         if step.part.outputs is not None and name in RESERVED:
@@ -60,7 +60,7 @@ def _texts(step: FlowStep) -> Iterator[Problem]:
 
 
 def _framework(agent: Agent) -> Iterator[Problem]:
-    if agent.framework and agent.framework not in INNER_FRAMEWORKS:
+    if agent.framework not in INNER_FRAMEWORKS:
         hint = did_you_mean(agent.framework, INNER_FRAMEWORKS)
         known = ", ".join(INNER_FRAMEWORKS)
         yield Problem(f"{agent.path}.framework", f"Unknown framework {agent.framework!r}{hint} Known are: {known}.")

@@ -256,7 +256,7 @@ class _Editor:
     def _give(self, target: str, value: Any, named: tuple[str, str]) -> None:
         assert self._step is not None
         inner = self._of(self._flow.agents[self._step.part.agent])
-        self.wrapper["inputs"][target] = value
+        self.wrapper["inputs"] = {**self.wrapper["inputs"], target: value}
         inner.inputs[target] = value
         inner.names["inputs", target] = f"{named[0]}.{named[1]}"
 
@@ -290,7 +290,7 @@ class _Editor:
     def _set_value(self, bare: str, value: Any, name: str) -> None:
         assert self._step is not None
         if self.wrapper["outputs"] is not None:
-            self.wrapper["outputs"][bare] = value
+            self.wrapper["outputs"] = {**self.wrapper["outputs"], bare: value}
             return
         agent = self._flow.agents[self._step.part.agent]
         state = self.wrapper["state"]

@@ -80,7 +80,7 @@ def makers_of(flow: FlowSpec, name: str) -> list[str]:
 
 
 def _makers(flow: FlowSpec, step: FlowStep, above: Edges) -> frozenset[str]:
-    found = {name for name, _ in used_steps(step) if name in flow.steps}
+    found = {name for name, _ in used_steps(step) if name in flow.steps and step.id not in {name, *above[name]}}
     for name, _ in used_names(step):
         makers = [maker for maker in makers_of(flow, name) if maker != step.id and step.id not in above[maker]]
         if makers and above[step.id].isdisjoint(makers):

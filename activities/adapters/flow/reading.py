@@ -82,6 +82,9 @@ class FlowSpec:
 
     agents: dict[str, Agent] = field(default_factory=dict)
     steps: dict[str, FlowStep] = field(default_factory=dict)
+    #: Whether all agents, and all steps, could be read: only then can be said of a name that there is none.
+    all_agents: bool = True
+    all_steps: bool = True
 
 
 @dataclass
@@ -116,11 +119,13 @@ class _Reader:
         self._part(_Outline, rest, "")
         for path, body in self._listed_agents(agents):
             self._read_agent(path, body)
+        self.result.flow.all_agents = not self.result.problems
         if not isinstance(steps, list) or not steps:
             self._problem("flow", "A flow needs a list of at least one step.")
             return self.result
         for index, body in enumerate(steps):
             self._read_step(index, body)
+        self.result.flow.all_steps = len(self.result.flow.steps) == len(steps)
         return self.result
 
     def _problem(self, path: str, message: str) -> None:
@@ -149,11 +154,8 @@ class _Reader:
             body = {"config": {}, **{key: value for key, value in body.items() if key != "config_ref"}}
         part = self._part(AgentPart, body, path)
         if part is None:
-            # an agent with a problem of its own is still there: its steps are not told that it is missing
-            name = body.get("id") if isinstance(body, Mapping) else None
-            if isinstance(name, str):
-                self.result.flow.agents.setdefault(name, Agent(name, path, "", {}, name))
-        elif part.id in self.result.flow.agents:
+            return
+        if part.id in self.result.flow.agents:
             self._problem(f"{path}.id", f"There is another agent {part.id!r}.")
         else:
             agent = Agent(part.id, path, part.framework, part.config, part.name or part.id)
