@@ -5,19 +5,23 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 
 from api.auth.principal import Principal
-from api.deps import Checkpoints, requires
+from api.deps import Checkpoints, Rollbacks, requires
 from api.schemas.checkpoints import (
     CheckpointCreate,
     CheckpointCreated,
     CheckpointData,
     CheckpointList,
     CheckpointView,
+    DryRun,
     Kind,
+    RollbackAnswer,
+    RollbackRequest,
 )
 from api.schemas.common import PageQuery, listing
+from api.schemas.executions import IdempotencyHeader
 
 router = APIRouter(prefix="/checkpoints", tags=["checkpoints"])
 
@@ -68,3 +72,30 @@ async def data(
     raw: bool = False,
 ) -> CheckpointData:
     return await checkpoints.data(caller, checkpoint_id, raw=raw)
+
+
+@router.post(
+    "/{checkpoint_id}/rollback",
+    response_model=RollbackAnswer | DryRun,
+    responses={202: {"model": RollbackAnswer, "description": "It is under way"}},
+)
+async def rollback(
+    checkpoint_id: UUID,
+    rollbacks: Rollbacks,
+    caller: Annotated[Principal, requires("checkpoint:rollback")],
+    response: Response,
+    body: RollbackRequest | None = None,
+    idempotency_key: Annotated[IdempotencyHeader | None, Header()] = None,
+) -> RollbackAnswer | DryRun:
+    """Takes the run back to a checkpoint: undoes the effects after it, newest first, and waits, or goes on with `resume`.
+
+    Works on running, paused and ended runs. With `dry_run` it answers what would be done, and does nothing. What cannot be
+    undone blocks it (409 `ROLLBACK_BLOCKED`, with the plan) unless `confirm` agrees that it stays.
+    """
+    wanted = body or RollbackRequest()
+    if wanted.dry_run:
+        return await rollbacks.plan(caller, checkpoint_id, wanted.edits)
+    answer = await rollbacks.roll_back(caller, checkpoint_id, wanted, idempotency_key)
+    if answer.rollback_requested:
+        response.status_code = 202
+    return answer

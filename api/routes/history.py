@@ -12,7 +12,7 @@ from api.deps import Lineages, requires
 from api.schemas.checkpoints import RollbackList
 from api.schemas.common import PageQuery, listing
 from api.schemas.history import EffectList, LineageTree
-from api.services.lineage import effect_view, rollback_view
+from api.services.lineage import effect_view
 
 router = APIRouter(prefix="/executions", tags=["steering"])
 
@@ -33,8 +33,8 @@ async def rollbacks(
     page: Annotated[PageQuery, Depends()],
 ) -> dict[str, Any]:
     """The rollbacks of an execution, the newest first."""
-    found = await lineages.rollbacks(caller, execution_id, page.as_page())
-    return listing("rollbacks", [rollback_view(row) for row in found.rows], found, page)
+    found, views = await lineages.rollbacks(caller, execution_id, page.as_page())
+    return listing("rollbacks", views, found, page)
 
 
 @router.get("/{execution_id}/effects", response_model=EffectList)

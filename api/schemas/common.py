@@ -108,5 +108,10 @@ def listing(name: str, items: Sequence[Any], found: Listing[Any], query: PageQue
     }
 
 
-#: Millionths of a credit inside, credits outside: a whole number where it is one.
-Credits = Annotated[int, PlainSerializer(lambda micro: micro // 10**6 if micro % 10**6 == 0 else micro / 10**6)]
+def credits_of(micro: int) -> int | float:
+    """Millionths of a credit -> credits: a whole number where it is one."""
+    return micro // 10**6 if micro % 10**6 == 0 else micro / 10**6
+
+
+#: Millionths of a credit inside, credits outside.
+Credits = Annotated[int, PlainSerializer(credits_of)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+from activities.stores.values import ValueStore
 from api.auth.principal import Principal
 from api.schemas.checkpoints import RollbackView
 from api.schemas.history import Branching, EffectView, ForkView, LineageTree, LineageView
@@ -87,10 +89,13 @@ class LineageService:
             children=children,
         )
 
-    async def rollbacks(self, caller: Principal, execution_id: UUID, page: Page) -> Listing[Rollback]:
+    async def rollbacks(
+        self, caller: Principal, execution_id: UUID, page: Page
+    ) -> tuple[Listing[Rollback], list[RollbackView]]:
         async with self._process.database.transaction() as session:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
-            return await HistoryRepository(session, caller.tenant_id).rollbacks(execution_id, page)
+            found = await HistoryRepository(session, caller.tenant_id).rollbacks(execution_id, page)
+        return found, [await rollback_view(self._process.values, row) for row in found.rows]
 
     async def effects(
         self, caller: Principal, execution_id: UUID, page: Page, *, status: str | None
@@ -112,8 +117,13 @@ async def present_steps(agents: Sequence[Agent], lineages: LineageRepository, ex
     ]
 
 
-def rollback_view(rollback: Rollback) -> RollbackView:
-    return RollbackView(**rollback.model_dump(exclude={"meta"}), metadata=rollback.meta)
+async def rollback_view(values: ValueStore, rollback: Rollback) -> RollbackView:
+    edits: Any = as_written(rollback.edits)
+    if isinstance(edits, dict) and edits.keys() == {"blob"}:
+        edits = await values.get(str(rollback.tenant_id), edits["blob"])
+    # beside these it holds what the lineage that was left had: its inputs and outputs
+    told = {name: rollback.meta[name] for name in ("actor", "reason") if name in rollback.meta}
+    return RollbackView(**{**rollback.model_dump(exclude={"meta"}), "edits": edits}, metadata=told)
 
 
 def effect_view(effect: Effect) -> EffectView:
