@@ -79,12 +79,17 @@ def bare(definition: JsonObject, framework: str = "") -> JsonObject:
     """
     if framework in READS_SECTIONS:
         return definition
-    return {key: value for key, value in definition.items() if key not in SECTIONS}
+    return {key: value for key, value in definition.items() if not _is_section(key, value)}
 
 
 def with_sections(definition: JsonObject, whole: JsonObject) -> JsonObject:
     """A definition that was changed while it was bare, with the sections that `whole` has."""
-    return {**definition, **{key: whole[key] for key in SECTIONS if key in whole}}
+    return {**definition, **{key: value for key, value in whole.items() if _is_section(key, value)}}
+
+
+def _is_section(key: str, value: Any) -> bool:
+    # a map of who may hand over to whom is Semantic Kernel's own
+    return key in SECTIONS and not (key == "handoffs" and isinstance(value, Mapping))
 
 
 def read(definition: JsonObject) -> Contracts:
@@ -100,7 +105,8 @@ def read_all(definition: JsonObject, path: str = "") -> tuple[Contracts, list[Pr
     problems: list[Problem] = []
 
     def entries(section: str, read_one: Callable[[Any, str], tuple[Placed[P] | None, list[Problem]]]) -> Any:
-        placed, wrong = read_list(definition.get(section), join(path, section), read_one)
+        given = definition.get(section)
+        placed, wrong = read_list(given if _is_section(section, given) else None, join(path, section), read_one)
         problems.extend(wrong)
         return placed
 

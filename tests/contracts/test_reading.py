@@ -80,6 +80,13 @@ def test_frameworks_get_a_definition_without_the_sections() -> None:
     assert bare(definition, "flow") is definition
 
 
+def test_a_map_of_handoffs_is_the_frameworks() -> None:
+    definition = {"agents": [], "handoffs": {"a": ["b"]}}
+    assert bare(definition) == definition
+    assert not read(definition)
+    assert with_sections({"agents": []}, definition) == {"agents": []}
+
+
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "no list": ({"checkpoints": {}}, "checkpoints", "array"),
     "no object": ({"approvals": ["x"]}, "approvals[0]", "object"),
