@@ -80,6 +80,13 @@ class TemporalLink(BaseModel):
     ui_url: str
 
 
+class PolicyRef(BaseModel):
+    """A stored policy that holds for a run, in the version with which it began."""
+
+    id: UUID
+    version: int
+
+
 class ExecutionSummary(BaseModel):
     """An execution in a list."""
 
@@ -114,6 +121,7 @@ class ExecutionDetail(ExecutionSummary):
     #: The steps that led to where it stands: what was kept of earlier lineages, then the present one.
     agents: list[AgentView]
     pending_approvals: int
+    policies: list[PolicyRef]
     metadata: dict[str, Any]
     temporal: TemporalLink
 

@@ -6,13 +6,14 @@ If this process dies in between, the reconciler in the workers starts it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities.adapters.flow.definition import DEFINITION as FLOW
 from activities.adapters.registry import definition_for
 from activities.contracts.reading import bare
 from activities.schemas import fit_problems
@@ -23,10 +24,10 @@ from api.schemas.executions import ExecutionDetail, ExecutionSummary
 from api.services import idempotency, views
 from api.services.launching import launch_now
 from api.services.lineage import present_steps
+from api.services.policies import policy_of_run
 from api.wiring import Wiring
 from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page
-from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.events import EventRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
@@ -81,7 +82,7 @@ class ExecutionService:
                 raise
             return earlier
         STARTED.labels(execution.framework).inc()
-        await launch_now(self._process, execution, None)
+        await launch_now(self._process, execution)
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:
@@ -122,7 +123,6 @@ class ExecutionService:
                     status=execution.status,
                 )
             await idempotency.claim(session, caller, idempotency_key, request_hash, execution_id)
-            checkpoint = await CheckpointRepository(session, caller.tenant_id).latest(execution_id, execution.lineage)
             for agent in await executions.agents(execution_id, execution.lineage):
                 if agent.status in ("failed", "cancelled", "running"):
                     agent.status, agent.failures, agent.error, agent.completed_at = "pending", 0, None, None
@@ -141,7 +141,7 @@ class ExecutionService:
                 )
             )
             usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
-        await launch_now(self._process, execution, checkpoint)
+        await launch_now(self._process, execution)
         return views.execution_summary(execution, usage.get(execution_id, []))
 
     async def search(
@@ -173,6 +173,7 @@ class ExecutionService:
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
         plan = half.plan(definition, wish.inputs)
+        is_flow = version.framework == FLOW.name
         inputs = await self._process.values.keep(str(caller.tenant_id), wish.inputs)
         execution = Execution(
             tenant_id=caller.tenant_id,
@@ -188,6 +189,8 @@ class ExecutionService:
             first_step=(version.first_step or plan.steps[0])[:255],
             planned_steps=0 if plan.open_ended else len(plan.steps),
             max_steps=version.workflow_definition.get("max_steps"),
+            flow=[asdict(node) for node in FLOW.nodes(definition)] if is_flow else None,
+            policy=await policy_of_run(session, version),
             meta=wish.metadata,
         )
         agents = [
@@ -198,7 +201,8 @@ class ExecutionService:
                 name=name[:255],
                 framework=version.framework,
             )
-            for index, name in enumerate(plan.steps if not plan.open_ended else ())
+            # the branches of a flow count their steps together, in the order in which they begin
+            for index, name in enumerate(() if plan.open_ended or is_flow else plan.steps)
         ]
         await ExecutionRepository(session, caller.tenant_id).add(execution, agents)
         return execution

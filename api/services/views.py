@@ -47,6 +47,7 @@ def execution_detail(
         outputs=outputs,
         agents=agent_views(agents, usage),
         pending_approvals=pending_approvals,
+        policies=(execution.policy or {}).get("sources", []),
         metadata=execution.meta,
         temporal=temporal_link(execution, settings),
     )
