@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from autogen_agentchat.messages import BaseChatMessage, MessageFactory
+from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, MessageFactory
 
 from activities.adapters.autogen.build import MANAGERS, TeamBuilder, build_condition
 from activities.adapters.autogen.graphs import settle
@@ -109,9 +109,17 @@ async def _condition_met(team: TeamSpec, factory: MessageFactory, state: TeamSta
     """What the team's own condition says to the conversation since the task, or since a person's last answer."""
     if team.condition is None or not team.is_stepped:
         return None
-    seen = [factory.create(message) for message in [*state.thread, *state.pending][state.since :]]
-    met = await build_condition(team.condition, elapsed=state.seconds or 0.0)(seen)
-    return met.content if met is not None else None
+    condition = build_condition(team.condition, elapsed=state.seconds or 0.0)
+    heard: list[BaseAgentEvent | BaseChatMessage] = []
+    for dumped in [*state.thread, *state.pending][state.since :]:
+        heard.append(factory.create(dumped))
+        # a condition hears the conversation turn by turn: the events of an agent's work with its message
+        if isinstance(heard[-1], BaseChatMessage):
+            met = await condition(heard)
+            if met is not None:
+                return met.content
+            heard = []
+    return None
 
 
 def _messages(builder: TeamBuilder, dumped: Sequence[JsonObject]) -> list[BaseChatMessage]:
