@@ -13,8 +13,10 @@ from api.services.checkpoints import CheckpointService
 from api.services.consensus import ConsensusService
 from api.services.executions import ExecutionService
 from api.services.failures import FailureService
+from api.services.forks import ForkService
 from api.services.lineage import LineageService
 from api.services.policies import PolicyService
+from api.services.retries import RetryService
 from api.services.rollbacks import RollbackService
 from api.services.steering import SteeringService
 from api.services.workflows import WorkflowService
@@ -53,6 +55,8 @@ Executions = Annotated[ExecutionService, _service(ExecutionService)]
 Checkpoints = Annotated[CheckpointService, _service(CheckpointService)]
 Steering = Annotated[SteeringService, _service(SteeringService)]
 Rollbacks = Annotated[RollbackService, _service(RollbackService)]
+Forks = Annotated[ForkService, _service(ForkService)]
+Retries = Annotated[RetryService, _service(RetryService)]
 Lineages = Annotated[LineageService, _service(LineageService)]
 Approvals = Annotated[ApprovalService, _service(ApprovalService)]
 Consensus = Annotated[ConsensusService, _service(ConsensusService)]

@@ -80,14 +80,3 @@ async def events(
     found = await executions.events(caller, execution_id, cursor, limit)
     views = [EventView(**event.model_dump()) for event in found]
     return EventList(events=views, next_cursor=views[-1].id if len(views) == limit else None)
-
-
-@router.post("/{execution_id}/retry", response_model=ExecutionAction)
-async def retry(
-    execution_id: UUID,
-    executions: Executions,
-    caller: Annotated[Principal, requires("execution:retry")],
-    idempotency_key: Annotated[IdempotencyHeader | None, Header()] = None,
-) -> ExecutionAction:
-    execution = await executions.retry(caller, execution_id, idempotency_key)
-    return ExecutionAction(execution=execution, message="Execution continues from its last checkpoint")

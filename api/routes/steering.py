@@ -1,4 +1,4 @@
-"""`/executions/{id}/pause | resume | cancel`"""
+"""`/executions/{id}/pause | resume | cancel | retry | fork`"""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Response
 
 from api.auth.principal import Principal
-from api.deps import Steering, requires
-from api.schemas.executions import IdempotencyHeader
+from api.deps import Forks, Retries, Steering, requires
+from api.schemas.executions import ExecutionAction, IdempotencyHeader
 from api.schemas.steering import (
     CancelAnswer,
     CancelRequest,
+    ForkRequest,
     PauseAnswer,
     PauseRequest,
     ResumeAnswer,
@@ -83,3 +84,28 @@ async def cancel(
     if answer.cancel_requested:
         response.status_code = ON_ITS_WAY
     return answer
+
+
+@router.post("/{execution_id}/retry", response_model=ExecutionAction)
+async def retry(
+    execution_id: UUID,
+    retries: Retries,
+    caller: Annotated[Principal, requires("execution:retry")],
+    idempotency_key: Key = None,
+) -> ExecutionAction:
+    """Takes up a run that failed or was cancelled, from its last checkpoint; or one that waits after a failure."""
+    execution = await retries.retry(caller, execution_id, idempotency_key)
+    return ExecutionAction(execution=execution, message="Execution continues from its last checkpoint")
+
+
+@router.post("/{execution_id}/fork", status_code=201, response_model=ExecutionAction)
+async def fork(
+    execution_id: UUID,
+    body: ForkRequest,
+    forks: Forks,
+    caller: Annotated[Principal, requires("execution:fork")],
+    idempotency_key: Key = None,
+) -> ExecutionAction:
+    """Starts a new execution from any checkpoint of this one, with edits if wanted. This one stays as it is."""
+    execution = await forks.fork(caller, execution_id, body, idempotency_key)
+    return ExecutionAction(execution=execution, message="Execution forked successfully")

@@ -108,7 +108,7 @@ class ExecutionService:
 
     async def retry(self, caller: Principal, execution_id: UUID, idempotency_key: str | None) -> ExecutionSummary:
         """Takes a failed or cancelled execution up again from its last checkpoint; answered calls are not repeated."""
-        request_hash = idempotency.request_hash("retry", execution_id)
+        request_hash = retry_hash(execution_id)
         async with self._process.database.transaction() as session:
             executions = ExecutionRepository(session, caller.tenant_id)
             # the lock also makes a repetition with the same key wait for the first
@@ -206,3 +206,8 @@ class ExecutionService:
         ]
         await ExecutionRepository(session, caller.tenant_id).add(execution, agents)
         return execution
+
+
+def retry_hash(execution_id: UUID) -> str:
+    """What an Idempotency-Key of a retry stands for."""
+    return idempotency.request_hash("retry", execution_id)

@@ -56,7 +56,8 @@ class SteeringService:
         command = PauseCommand(
             id=idempotency.command_id("pause", key), mode=wanted.mode, reason=wanted.reason, actor=caller.name
         )
-        result = await self._send(caller, execution_id, "pause", command, key, wanted.model_dump())
+        digest = idempotency.request_hash("pause", execution_id, wanted.model_dump())
+        result = await self._send(caller, execution_id, "pause", command, key, digest)
         if result is not None and result.state in ENDED:
             raise refusal("pause", execution_id, result.state)
         pending = result is None or result.pending
@@ -69,9 +70,13 @@ class SteeringService:
         execution = PausedExecution(**dict(shown), pause_requested=pending)
         return PauseAnswer(execution=execution, pause_requested=pending, message=message)
 
-    async def resume(self, caller: Principal, execution_id: UUID, key: str | None = None) -> ResumeAnswer:
+    async def resume(
+        self, caller: Principal, execution_id: UUID, key: str | None = None, digest: str = ""
+    ) -> ResumeAnswer:
+        """`digest` is what the key stands for, where the request was not simply to resume."""
         command = ResumeCommand(id=idempotency.command_id("resume", key), actor=caller.name)
-        result = await self._send(caller, execution_id, "resume", command, key, {})
+        digest = digest or idempotency.request_hash("resume", execution_id)
+        result = await self._send(caller, execution_id, "resume", command, key, digest)
         shown = await self._shown(caller, execution_id, result)
         message = f"Execution resumed from checkpoint: {shown.current_checkpoint}"
         if shown.current_checkpoint is None:
@@ -87,7 +92,8 @@ class SteeringService:
         self, caller: Principal, execution_id: UUID, wanted: CancelRequest, key: str | None = None
     ) -> CancelAnswer:
         command = CancelCommand(id=idempotency.command_id("cancel", key), reason=wanted.reason, actor=caller.name)
-        result = await self._send(caller, execution_id, "cancel", command, key, wanted.model_dump())
+        digest = idempotency.request_hash("cancel", execution_id, wanted.model_dump())
+        result = await self._send(caller, execution_id, "cancel", command, key, digest)
         if result is not None and result.state in ("completed", "failed"):
             raise refusal("cancel", execution_id, result.state)
         shown = await self._shown(caller, execution_id, result)
@@ -101,11 +107,10 @@ class SteeringService:
         return CancelAnswer(execution=execution, cancel_requested=not done, message=message)
 
     async def _send(
-        self, caller: Principal, execution_id: UUID, action: str, command: Any, key: str | None, body: Any
+        self, caller: Principal, execution_id: UUID, action: str, command: Any, key: str | None, digest: str
     ) -> CommandResult | None:
         """Sends a command, unless the row says that it cannot be carried out."""
         execution = await self._row(caller, execution_id)
-        digest = idempotency.request_hash(action, execution_id, body)
         repeated = await idempotency.is_repeated(self._process.database, caller, key, digest, execution_id)
         # what a repeated command did is known to the run, also when it has ended since
         if not repeated and execution.status in ENDED:
