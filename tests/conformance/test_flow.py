@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from activities.adapters.base import Answer, Edit, ToolFailed
@@ -20,7 +21,7 @@ def graph(*nodes: dict[str, Any]) -> dict[str, Any]:
     """A graph of nodes that run one after the other."""
     names = ["START", *(node["id"] for node in nodes), "END"]
     fields = {"topic": {"type": "string"}, "notes": {"type": "string"}, "text": {"type": "string"}}
-    edges = [{"from": a, "to": b} for a, b in zip(names, names[1:], strict=False)]
+    edges = [{"from": a, "to": b} for a, b in pairwise(names)]
     return {"state": fields, "nodes": list(nodes), "edges": edges}
 
 

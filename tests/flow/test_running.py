@@ -9,7 +9,7 @@ import pytest
 from activities.adapters.flow.adapter import FlowAdapter, create
 from activities.adapters.flow.definition import DEFINITION
 from omium_core.settings import Settings
-from tests.flow.support import EXAMPLE, ONBOARDING, ONBOARDING_RULES, Driver, asking_agent, flow_of
+from tests.flow.support import EXAMPLE, ONBOARDING, ONBOARDING_RULES, Driver
 from tests.support.model_server import ModelServer
 from tests.support.toolbox import MemoryToolBox
 

@@ -30,6 +30,8 @@ class Graph:
     """The steps of a flow in an order in which they can run, each with those that it waits for: at once, and at all."""
 
     order: tuple[str, ...]
+    #: Whether no step says what it waits for.
+    is_list: bool
     waits_for: Mapping[str, tuple[str, ...]]
     ancestors: Edges
 
@@ -43,13 +45,18 @@ def graph_of(flow: FlowSpec) -> Graph:
     order = _ordered(flow, edges)
     place = {name: index for index, name in enumerate(flow.steps)}
     waits_for = {name: tuple(sorted(edges[name], key=place.__getitem__)) for name in flow.steps}
-    return Graph(tuple(order), waits_for, _closure(order, edges))
+    return Graph(tuple(order), is_list(flow), waits_for, _closure(order, edges))
+
+
+def is_list(flow: FlowSpec) -> bool:
+    """Whether no step says what it waits for, so that they run one after the other."""
+    return all(step.depends_on is None for step in flow.steps.values())
 
 
 def declared_edges(flow: FlowSpec) -> Edges:
     """What each step waits for by what is said of it."""
     names = list(flow.steps)
-    if all(step.depends_on is None for step in flow.steps.values()):
+    if is_list(flow):
         return {name: frozenset(names[max(index - 1, 0) : index]) for index, name in enumerate(names)}
     return {name: frozenset(step.depends_on or ()) & (flow.steps.keys() - {name}) for name, step in flow.steps.items()}
 

@@ -58,8 +58,11 @@ def unmade_names(flow: FlowSpec, graph: Graph, step: FlowStep, inputs: JsonObjec
 
 
 def starts(graph: Graph, step: FlowStep, known: JsonObject, ends: Ends) -> bool:
-    """Whether a step runs: something that it waits for ran, and its condition holds. `BadDefinition` if that cannot be told."""
-    needs = graph.waits_for[step.id]
+    """Whether a step runs: something that it waits for ran, and its condition holds. `BadDefinition` if that cannot be told.
+
+    In a plain list of steps one that is skipped is passed over, and the list goes on.
+    """
+    needs = () if graph.is_list else graph.waits_for[step.id]
     if needs and all(ran(ends, name) is None for name in needs):
         return False
     if step.part.when is None:
