@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -28,6 +29,7 @@ def published(schema: JsonObject) -> JsonObject:
     return found
 
 
+@functools.cache
 def _sections() -> tuple[JsonObject, JsonObject]:
     """The properties, and the definitions that they refer to, under names of their own."""
     properties: JsonObject = {}
