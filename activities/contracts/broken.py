@@ -42,14 +42,16 @@ class Broken:
 class ContractBroken(StepError):
     """A step that is not as its definition promises; trying it again with the same answers cannot help.
 
+    Asking the models anew may, unless it is what the step began with (`redoable` is False then).
     The type is `hallucination` if one of the conditions says so. `severity` is the worst that the conditions name, None
     if none does. What stands before ": " in the message holds no data of the run.
     """
 
     retryable = False
 
-    def __init__(self, what: str, broken: Sequence[Broken]) -> None:
+    def __init__(self, what: str, broken: Sequence[Broken], *, redoable: bool = True) -> None:
         super().__init__(f"{what}: {'; '.join(str(one) for one in broken)}")
+        self.redoable = redoable
         self.broken = tuple(broken)
         types = {one.failure_type for one in broken}
         self.failure_type = "hallucination" if "hallucination" in types else "validation_error"

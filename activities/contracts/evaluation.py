@@ -74,15 +74,19 @@ class StepContract:
 
     def check_before(self, scope: Scope) -> None:
         """`ContractBroken` if a pre-condition does not hold."""
-        _refuse("Pre-conditions of the step do not hold", _preconditions(self.contracts, scope))
+        broken = _preconditions(self.contracts, scope)
+        if broken:
+            raise ContractBroken("Pre-conditions of the step do not hold", broken, redoable=False)
 
     def check_after(self, before: Scope, after: Scope) -> None:
         """`ContractBroken` if an output schema or a post-condition does not hold, or a pre-condition that came late."""
-        _refuse("Pre-conditions of the step did not hold", _preconditions(self.late, before))
-        broken: list[Broken] = []
+        broken = _preconditions(self.late, before)
+        if broken:
+            raise ContractBroken("Pre-conditions of the step did not hold", broken, redoable=False)
         for entry in self.contracts.checkpoints:
             broken += self._after(entry, after)
-        _refuse("The step's output is not as promised", broken)
+        if broken:
+            raise ContractBroken("The step is not as promised", broken)
 
     def approvals(self, when: When, scope: Scope) -> list[ApprovalWish]:
         """Whom to ask about the step. What should have been asked before and could not is asked after it.
@@ -239,8 +243,3 @@ def _matching(contracts: Contracts, units: tuple[str, ...]) -> Contracts:
         tuple(entry for entry in contracts.approvals if entry.part.matches(units)),
         tuple(entry for entry in contracts.handoffs if entry.part.to in units),
     )
-
-
-def _refuse(what: str, broken: Sequence[Broken]) -> None:
-    if broken:
-        raise ContractBroken(what, broken)

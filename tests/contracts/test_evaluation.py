@@ -26,7 +26,7 @@ def conditions(**entry: Any) -> StepContract:
 def refused(contract: StepContract, values: dict[str, Any], output: Any = None) -> ContractBroken:
     with pytest.raises(ContractBroken) as error:
         contract.check_after(scope({}, {}), scope(values, {"n": 1}, output))
-    assert not error.value.retryable
+    assert (error.value.retryable, error.value.redoable) == (False, True)
     return error.value
 
 
@@ -37,6 +37,9 @@ def test_conditions_that_hold() -> None:
     )
     contract.check_before(scope({"notes": ["a"]}, {}))
     contract.check_after(scope({}, {}), scope({"score": 0.6}, {"n": 1}, "Once upon a time"))
+    with pytest.raises(ContractBroken) as error:
+        contract.check_before(scope({"notes": []}, {}))
+    assert (error.value.retryable, error.value.redoable) == (False, False)
     assert not step("other", checkpoints=[{"step": "write", "preconditions": ["false"]}])
 
 
