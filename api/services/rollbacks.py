@@ -36,8 +36,8 @@ class RollbackService:
     async def plan(self, caller: Principal, checkpoint_id: UUID, edits: dict[str, Any]) -> DryRun:
         """What a rollback would do, and whether its edits fit. Changes nothing."""
         execution = await self._execution_of(caller, checkpoint_id)
-        await check_edits(self._process, execution, checkpoint_id, edits)
-        return DryRun(plan=plan_json(await self._plan(execution, checkpoint_id)))
+        await check_edits(self._process, execution, str(checkpoint_id), edits)
+        return DryRun(plan=plan_json(await self._plan(execution, str(checkpoint_id))))
 
     async def roll_back(
         self, caller: Principal, checkpoint_id: UUID, wanted: RollbackRequest, key: str | None = None
@@ -48,30 +48,47 @@ class RollbackService:
         repeated = await idempotency.is_repeated(self._process.database, caller, key, digest, execution.id)
         if repeated and (done := await self._find(execution, command_id)) and done.status != "in_progress":
             return await self._answer(execution, done, requested=False)
-        await check_edits(self._process, execution, checkpoint_id, wanted.edits)
-        plan = await self._plan(execution, checkpoint_id)
-        if plan.blocked and not wanted.confirm and not repeated:
-            raise _blocked(plan.reason, plan)
         command = RollbackCommand(
             id=command_id,
             checkpoint_id=str(checkpoint_id),
             reason=wanted.reason,
             trigger_type=wanted.trigger_type,
-            # prompts and values are users' texts: the history of the run only holds where they lie
-            edits_blob=await self._store(caller, wanted.edits),
             resume=wanted.resume,
             confirm=wanted.confirm,
             actor=caller.name,
             user_id=str(caller.user_id or ""),
         )
+        rollback, requested = await self.carry_out(caller, execution, command, wanted.edits, repeated=repeated)
+        return await self._answer(execution, rollback, requested=requested)
+
+    async def carry_out(
+        self,
+        caller: Principal,
+        execution: Execution,
+        command: RollbackCommand,
+        edits: dict[str, Any],
+        *,
+        path: str = "edits",
+        repeated: bool = False,
+    ) -> tuple[Rollback | None, bool]:
+        """Has a rollback done, to whatever the command calls a checkpoint. Its row, and whether it is still under way.
+
+        `path` is where the edits stand in the request. Raises `RollbackBlocked` with the plan, `RollbackFailed`.
+        """
+        reference = command.checkpoint_id or command.checkpoint
+        await check_edits(self._process, execution, reference, edits, path)
+        plan = await self._plan(execution, reference)
+        if plan.blocked and not command.confirm and not repeated:
+            raise _blocked(plan.reason, plan)
+        # prompts and values are users' texts: the history of the run only holds where they lie
+        command.edits_blob = await self._store(caller, edits)
         result = await self._send(execution, command)
         if result is not None and result.error:
             if result.code == RollbackBlocked.code:
-                raise _blocked(result.error, await self._plan(execution, checkpoint_id))
+                raise _blocked(result.error, await self._plan(execution, reference))
             raise commands.refusal(result.code or RollbackFailed.code, result.error, execution_id=str(execution.id))
-        rollback = await self._find(execution, command_id)
-        requested = result is None or rollback is None or rollback.status == "in_progress"
-        return await self._answer(execution, rollback, requested=requested)
+        rollback = await self._find(execution, command.id)
+        return rollback, result is None or rollback is None or rollback.status == "in_progress"
 
     async def _send(self, execution: Execution, command: RollbackCommand) -> CommandResult | None:
         for _ in range(_TRIES):
@@ -105,9 +122,9 @@ class RollbackService:
             checkpoint = await CheckpointRepository(session, caller.tenant_id).get(checkpoint_id)
             return await ExecutionRepository(session, caller.tenant_id).get(checkpoint.execution_id)
 
-    async def _plan(self, execution: Execution, checkpoint_id: UUID) -> RollbackPlan:
+    async def _plan(self, execution: Execution, reference: str) -> RollbackPlan:
         async with self._process.database.transaction() as session:
-            return await plan_rollback(session, execution.tenant_id, execution.id, str(checkpoint_id))
+            return await plan_rollback(session, execution.tenant_id, execution.id, reference)
 
     async def _find(self, execution: Execution, command_id: str) -> Rollback | None:
         async with self._process.database.transaction() as session:
@@ -118,7 +135,7 @@ class RollbackService:
 
 
 async def check_edits(
-    process: Wiring, execution: Execution, checkpoint_id: UUID, edits: dict[str, Any], path: str = "edits"
+    process: Wiring, execution: Execution, reference: str, edits: dict[str, Any], path: str = "edits"
 ) -> None:
     """Whether edits can be applied at a checkpoint. Raises `InvalidInput` with the paths of what cannot."""
     try:
@@ -128,7 +145,7 @@ async def check_edits(
         if not wanted:
             return
         async with process.database.transaction() as session:
-            target = await TargetRepository(session, execution.tenant_id).find(execution, str(checkpoint_id))
+            target = await TargetRepository(session, execution.tenant_id).find(execution, reference)
             source = await read_source(session, execution, target)
         if source.rows:
             await continue_from(process.values, source, wanted)
