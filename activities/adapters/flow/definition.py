@@ -26,7 +26,7 @@ from activities.adapters.flow.contracts import (
     node_contracts,
     own_names,
 )
-from activities.adapters.flow.editing import apply_edit, problems_of
+from activities.adapters.flow.editing import edited, problems_of
 from activities.adapters.flow.planning import Graph, graph_of
 from activities.adapters.flow.reading import Agent, FlowSpec, FlowStep, read_flow
 from activities.adapters.flow.spec import FlowPart
@@ -172,10 +172,12 @@ class FlowDefinition:
 
         Raises `InvalidInput` for prompts, models and inputs that nobody has; for values, see `edit_problems`.
         """
-        changed, after, _ = apply_edit(definition, state, edit)
-        if problems := self.validate(changed, tools=None):
-            raise InvalidInput("The edited flow cannot run.", [Problem("prompts", str(p.message)) for p in problems])
-        return changed, after
+        after = edited(definition, state, edit)
+        if after.problems:
+            raise InvalidInput("The edit does not fit the flow.", after.problems)
+        if problems := self.validate(after.definition, tools=None):
+            raise InvalidInput("The edited flow cannot run.", [Problem("prompts", p.message) for p in problems])
+        return after.definition, after.wrapper
 
     def edit_problems(self, definition: JsonObject, edit: Edit, states: Iterable[JsonObject] = ()) -> list[Problem]:
         """What is wrong with an edit for a run with these states, those of its nodes: all paths from the edit's root.
