@@ -1,0 +1,1 @@
+"""Rollbacks, forks and what they undo, against a real database."""
