@@ -6,7 +6,6 @@ import asyncio
 import json
 import logging
 import sys
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -338,13 +337,6 @@ async def test_nothing_that_was_said_is_logged(
     server.set_script([{"when": {"not_called": "nothing"}, "reply": calling("nothing", secret="swordfish")}])
     await run(adapter, server, agent("a", "A", tools=["calculator"]), {"task": "swordfish"})
     assert not [record for record in caplog.records if record.name.startswith("semantic_kernel")]
-
-
-async def test_threads_of_many_steps_do_not_pile_up(adapter: Adapter, server: ModelServer) -> None:
-    definition = agent("a", "A")
-    before = threading.active_count()
-    await asyncio.gather(*(run(adapter, server, definition, {"task": str(n)}) for n in range(20)))
-    assert threading.active_count() <= before + 1
 
 
 def test_values_and_view_are_told_without_the_frameworks_part() -> None:

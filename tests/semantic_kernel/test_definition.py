@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from typing import Any
 
 import jsonschema
@@ -42,6 +43,8 @@ def chat(**fields: Any) -> JsonObject:
         ({**chat(max_rounds=1), "orchestration": {"type": "group-chat", "max_rounds": 1}}, ("a",)),
         (chat(max_rounds=2, manager={"type": "round_robin"}, human=True), ("a", "human", "b", "round 2 · human")),
         (chat(max_rounds=2, manager="prompt"), ("turn 1",)),
+        (chat(manager={"type": "RoundRobinGroupChatManager", "max_rounds": 1}, human="a"), ("a", "human")),
+        ({"agents": [agent("a", "A", execution_settings={"default": {"temperature": 0}})]}, ("a",)),
         ({"agents": PAIR, "handoffs": {"a": ["b"]}}, ("a",)),
         ({"agents": PAIR, "orchestration": {"type": "handoff", "handoffs": {"b": {"a": "x"}}, "start": "b"}}, ("b",)),
         ({"agents": PAIR, "orchestration": "magentic"}, ("manager",)),
@@ -247,6 +250,20 @@ def test_templates_reach_data_alone() -> None:
         assert prompts.render(f"<{{{{{path}}}}}>", "handlebars", {"a": "{0.__class__}"}) == "<>"
     with pytest.raises(templates.TemplateError):
         prompts.render("{{#each a}}{{#each ../a}}x{{/each}}{{/each}}", "handlebars", {"a": [1] * 2000})
+
+
+@pytest.mark.parametrize("form", ["semantic-kernel", "handlebars", "liquid"])
+@pytest.mark.parametrize(
+    "unit",
+    ["{{", "{{'", "{{{", "{{!--", "{{a}", "}}", "{{a}}'", '{{f "', "{%", "{{#if a}}", "{{f a=", "\\", "{{f aaaaaaaaaa"],
+)
+def test_templates_are_read_in_one_pass(unit: str, form: str) -> None:
+    """However a template is made, reading it takes no longer than its length."""
+    source = unit * (90_000 // len(unit))
+    begun = time.process_time()
+    prompts.look(source, form)
+    prompts.look("{{f " + "a" * 90_000 + "}}", form)
+    assert time.process_time() - begun < 3
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_TAG: Final = re.compile(r"(\{\{!--.*?--\}\}|\{\{\{.*?\}\}\}|\{\{.*?\}\})", re.DOTALL)
+#: How tags begin, longest first, and how each of them ends.
+_ENDS: Final = (("{{!--", "--}}"), ("{{{", "}}}"), ("{{", "}}"))
+_MAX_TAG: Final = 1_000
+_MAX_DEPTH: Final = 50
 _PATH: Final = re.compile(r"(?:\.\./)*(?:@root\.)?(?:this|\.|[A-Za-z_]\w*)(?:[./](?:\w+))*")
 _BLOCK: Final = re.compile(r"#\s*(\w+)\s+(\S+)")
 _LOOP: Final = {"@index": "forloop.index0", "@first": "forloop.first", "@last": "forloop.last"}
@@ -37,19 +40,32 @@ def variables(source: str) -> frozenset[str]:
 
 class _Translation:
     def __init__(self, source: str) -> None:
-        self._parts = _TAG.split(source)
+        self._source = source
         #: Open blocks: their word, and the context inside them.
         self._open: list[tuple[str, str]] = []
         self.names: set[str] = set()
 
     def text(self) -> str:
-        out = [self._tag(part) if index % 2 else _literal(part) for index, part in enumerate(self._parts)]
+        out: list[str] = []
+        position = 0
+        while (start := self._source.find("{{", position)) >= 0:
+            out.append(_literal(self._source[position:start]))
+            begin, end = next(pair for pair in _ENDS if self._source.startswith(pair[0], start))
+            stop = self._source.find(end, start + len(begin))
+            if stop < 0:
+                raise HandlebarsError(f"{begin} is not closed by {end}.")
+            position = stop + len(end)
+            if begin != "{{!--":
+                out.append(self._tag(self._source[start + len(begin) : stop]))
+        out.append(_literal(self._source[position:]))
         if self._open:
             raise HandlebarsError(f"{{{{#{self._open[-1][0]}}}}} is not closed.")
         return "".join(out)
 
     def _tag(self, tag: str) -> str:
-        inner = (tag[3:-3] if tag.startswith("{{{") and tag.endswith("}}}") else tag[2:-2]).strip()
+        if len(tag) > _MAX_TAG:
+            raise HandlebarsError(f"{{{{{tag[:50]}... is longer than the {_MAX_TAG} characters that a tag may have.")
+        inner = tag.strip()
         if inner.startswith("!"):
             return ""
         # `~` takes white space away, which no model minds.
@@ -69,6 +85,8 @@ class _Translation:
             raise HandlebarsError(
                 f"{{{{{inner}}}}} is not supported: blocks are #if, #unless, #each and #with, with one path."
             )
+        if len(self._open) == _MAX_DEPTH:
+            raise HandlebarsError(f"Blocks are nested more than {_MAX_DEPTH} deep.")
         value, context = self._path(path), self._context()
         if word == "each":
             item = f"item{len(self._open)}"

@@ -7,6 +7,7 @@ its loops have no bounds.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,8 +15,10 @@ from activities import templates
 from activities.adapters.base import Json
 from activities.adapters.semantic_kernel import handlebars
 
-#: A tag of Semantic Kernel's format; quoted values may hold braces.
-_TAG: Final = re.compile(r"\{\{((?:[^{}'\"]|'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\")*)\}\}", re.DOTALL)
+#: What begins, ends or hides the end of a tag in Semantic Kernel's format.
+_MARK: Final = re.compile(r"\{\{|\}\}|\\[\\'\"]|'|\"")
+#: Characters of one tag.
+_MAX_TAG: Final = 1_000
 _VARIABLE: Final = re.compile(r"\$[0-9A-Za-z_]+")
 _VALUE: Final = re.compile(r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _CALL: Final = re.compile(r"(?:[0-9A-Za-z_]+\.)?([0-9A-Za-z_]+)")
@@ -55,26 +58,41 @@ def render(source: str, template_format: str, values: dict[str, Json]) -> str:
 def _semantic_kernel(source: str) -> Template:
     names: set[str] = set()
     functions: set[str] = set()
-    for tag in _TAG.finditer(source):
-        content = tag[1].strip()
+    for content in _tags(source):
+        tag = f"{{{{{content[:50]}}}}}"
+        if len(content) > _MAX_TAG:
+            return Template(problem=f"{tag}... is longer than the {_MAX_TAG} characters that a tag may have.")
         if not content or _VALUE.fullmatch(content):
             continue
         if content.startswith("$"):
             if not _VARIABLE.fullmatch(content):
-                return Template(problem=f"{tag[0]} is no variable: names are letters, digits and underscores.")
+                return Template(problem=f"{tag} is no variable: names are letters, digits and underscores.")
             names.add(content[1:])
             continue
         called = _CALL.match(content)
         arguments = content[called.end() :] if called else ""
         if called is None or _ARGUMENT.sub("", arguments).strip():
-            return Template(
-                problem=f"{tag[0]} cannot be read: a tag holds {{{{$variable}}}}, {{{{'text'}}}} or {{{{tool argument=$variable}}}}."
-            )
+            wanted = "{{$variable}}, {{'text'}} or {{tool argument=$variable}}"
+            return Template(problem=f"{tag} cannot be read: a tag holds {wanted}.")
         if any(name and re.search(r"\s", value) for name, value in _ARGUMENT.findall(arguments)):
             # The framework parts a tag at spaces, also where they are quoted.
-            return Template(
-                problem=f"{tag[0]} cannot be read: the value of a named argument must have no space; use a variable."
-            )
+            return Template(problem=f"{tag} cannot be read: the value of a named argument must have no space.")
         functions.add(called[1])
         names.update(name[1:] for name in _VARIABLE.findall(_VALUE.sub("", arguments)))
     return Template(frozenset(names), frozenset(functions))
+
+
+def _tags(source: str) -> Iterator[str]:
+    """What stands between `{{` and `}}`, found as the framework finds it, in one pass."""
+    start, quote = -1, ""
+    for mark in _MARK.finditer(source):
+        text = mark[0]
+        if quote:
+            quote = "" if text == quote else quote
+        elif text == "{{":
+            start = mark.end()
+        elif start >= 0 and text in ("'", '"'):
+            quote = text
+        elif start >= 0 and text == "}}":
+            yield source[start : mark.start()].strip()
+            start = -1

@@ -36,8 +36,8 @@ def json_schema() -> JsonObject:
     agent = _part(AgentFields, definitions)
     agent["properties"]["template"] = {"type": "object", "properties": {"format": {"type": "string"}}}
     function = _part(FunctionFields, definitions)
-    function["properties"]["execution_settings"] = {"type": "object"}
     for part in (agent, function):
+        part["properties"]["execution_settings"] = {"type": "object"}
         part["properties"]["tools"] = {"type": "array", "items": {"$ref": "#/$defs/tool"}}
     kinds = {name: _part(model, definitions) for name, model in ORCHESTRATIONS.items()}
     for kind in kinds.values():

@@ -29,6 +29,7 @@ _SPELLINGS: Final = {
     "handoffs": "handoff",
     "round_robin": "group_chat",
 }
+_MANAGERS: Final = {"roundrobin": "round_robin", "chatcompletion": "prompt", "chat_completion": "prompt"}
 #: Top-level fields that describe the document itself.
 _DOCUMENT: Final = frozenset(
     {"name", "description", "agents", "functions", "orchestration", "handoffs", "version", "type"}
@@ -153,7 +154,7 @@ class _Reader(PartReader):
             )
             kind = ""
         tools = self._tools(body, path)
-        body = self._plain_template(dict(body), path)
+        body = self._with_settings(self._plain_template(dict(body), path), path)
         fields = self.part(AgentFields, body, path)
         name = fields.name if isinstance(getattr(fields, "name", None), str) else ""
         if name in self.result.spec.agents:
@@ -187,9 +188,7 @@ class _Reader(PartReader):
         body = dict(body)
         if isinstance(body.get("prompt"), str) and "template" not in body:
             body["template"] = body.pop("prompt")
-        settings = body.pop("execution_settings", None)
-        if settings not in NOTHING and body.get("model") is None:
-            body["model"] = self._settings(settings, join(path, "execution_settings"))
+        body = self._with_settings(body, path)
         if isinstance(body.get("input_variables"), Mapping):
             body["input_variables"] = [
                 {"name": name, **variable} if isinstance(variable, Mapping) else {"name": name}
@@ -202,11 +201,15 @@ class _Reader(PartReader):
         elif name:
             self.result.spec.functions[name] = Function(name, keys, fields, tools)
 
-    def _settings(self, settings: Any, path: str) -> JsonObject | None:
+    def _with_settings(self, body: dict[str, Any], path: str) -> dict[str, Any]:
+        """Execution settings as the model that they stand for; a `model` beside them counts."""
+        settings = body.pop("execution_settings", None)
+        if settings in NOTHING or body.get("model") is not None:
+            return body
         model = as_model(settings)
         if model is None:
-            self.problem(path, "Execution settings are an object.")
-        return model
+            self.problem(join(path, "execution_settings"), "Execution settings are an object.")
+        return {**body, "model": model}
 
     def _tools(self, body: Mapping[str, Any], path: str) -> tuple[str, ...]:
         found: list[str] = []
@@ -253,6 +256,8 @@ class _Reader(PartReader):
             body["members"] = body.pop("agents")
         if isinstance(body.get("manager"), str):
             body["manager"] = {"type": body["manager"]}
+        if kind == "group_chat":
+            body |= _group_chat(body)
         if kind == "handoff":
             body["handoffs"] = _handoffs(body.get("handoffs", definition.get("handoffs")))
         model = ORCHESTRATIONS[kind]
@@ -289,6 +294,20 @@ def _tool_name(tool: Any) -> str | None:
         return None
     # In Semantic Kernel's files a plugin's name stands before the function's.
     return tool.rpartition(".")[2]
+
+
+def _group_chat(body: JsonObject) -> JsonObject:
+    """Fields of a group chat that are written as Semantic Kernel's classes have them."""
+    changed: JsonObject = {}
+    if isinstance(body.get("human"), str):
+        changed["human"] = [body["human"]]
+    manager = body.get("manager")
+    if isinstance(manager, Mapping):
+        kind = str(manager.get("type", "round_robin")).lower().removesuffix("groupchatmanager")
+        changed["manager"] = {**manager, "type": _MANAGERS.get(kind, kind)}
+        if "max_rounds" in manager:
+            changed["max_rounds"] = changed["manager"].pop("max_rounds")
+    return changed
 
 
 def _handoffs(given: Any) -> Any:

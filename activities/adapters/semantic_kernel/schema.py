@@ -202,7 +202,7 @@ ORCHESTRATIONS: Final[dict[str, type[Orchestration]]] = {
 
 REFUSED: Final[dict[type[Part], dict[str, str]]] = {
     AgentFields: {
-        **dict.fromkeys(("kernel", "service", "execution_settings"), _GATEWAY),
+        **dict.fromkeys(("kernel", "service"), _GATEWAY),
         "plugins": _CODE,
     },
     FunctionFields: {"plugins": _CODE},
