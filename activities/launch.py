@@ -33,6 +33,7 @@ def limits(settings: Settings, max_steps: int | None = None) -> RunLimits:
         retry_initial=settings.retry_initial_interval,
         retry_max=settings.retry_max_interval,
         max_steps=max_steps or settings.max_steps,
+        max_history=settings.max_history,
     )
 
 

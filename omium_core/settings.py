@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     retry_max_interval: Seconds = 30.0
     #: Bound for graphs with cycles, where a definition names none.
     max_steps: Count = 200
+    #: Events after which a run goes on in a fresh history; Temporal ends one that has 51,200.
+    max_history: int = Field(default=4000, ge=20, le=40_000)
     metrics_port: Port | None = None
     #: Touched when a process is ready; `omium up` waits for it.
     ready_file: Path | None = None
