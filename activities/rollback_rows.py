@@ -14,7 +14,9 @@ from activities.sources import Continuation, Source, base_rows, is_end
 from activities.stores.values import Stored
 from models.repositories.effects import ROLLING_BACK, storable
 from models.repositories.executions import ExecutionRepository
+from models.repositories.failures import FailureRepository
 from models.repositories.lineages import LineageRepository, Path
+from models.repositories.recovery import RecoveryRepository
 from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import START, Target, TargetRepository
 from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Lineage, Rollback, User
@@ -110,6 +112,10 @@ async def complete(db: AsyncSession, wish: RollbackInput, source: Source, to: Co
     path = await lineages.path(execution_id, target.lineage, target.number)
     left = left_steps(agents, here, path)
     await rollbacks.close_questions(execution_id, await rollbacks.approvals_beyond(execution_id, here, path))
+    await FailureRepository(db, tenant_id).take_up(execution_id)
+    recovery = RecoveryRepository(db, tenant_id)
+    await recovery.settle(execution_id, wish.command_id)
+    await recovery.drop(execution_id)
     for agent in left:
         agent.status = "rolled_back"
     for agent in agents:
@@ -130,6 +136,11 @@ async def complete(db: AsyncSession, wish: RollbackInput, source: Source, to: Co
     _event(db, execution, "execution.rolled_back", data)
 
 
+async def refuse(db: AsyncSession, wish: RollbackInput, ours: str) -> None:
+    """The rollback was not begun; if a recovery asked for it, that failed."""
+    await RecoveryRepository(db, UUID(wish.tenant_id)).settle(UUID(wish.execution_id), wish.command_id, ours)
+
+
 async def fail(db: AsyncSession, rollback_id: UUID, tenant_id: UUID, ours: str, said: str) -> None:
     """The run stays where it stood; what was undone stays undone. `ours` may be in a run's history, `said` is a tool's."""
     rollback = await RollbackRepository(db, tenant_id).get(rollback_id)
@@ -142,6 +153,7 @@ async def fail(db: AsyncSession, rollback_id: UUID, tenant_id: UUID, ours: str, 
     rollback.meta = {**rollback.meta, "told": ours}
     execution.reason, execution.updated_at = rollback.meta.get("reason"), now()
     db.add_all([rollback, execution])
+    await RecoveryRepository(db, tenant_id).settle(execution.id, rollback.command_id, ours)
     _event(db, execution, "rollback.failed", {"rollback_id": str(rollback_id), "why": ours})
 
 

@@ -75,7 +75,10 @@ class RollbackActivities:
         except OmiumError as error:
             log.info("rollback refused", execution_id=wish.execution_id, reason=error.message)
             ours = _for_history(error)
-            return await self._give_up(known, ours) if known else RollbackOutcome(error=ours, code=error.code)
+            if known is not None:
+                return await self._give_up(known, ours)
+            await self._database.run(lambda db: rows.refuse(db, wish, ours))
+            return RollbackOutcome(error=ours, code=error.code)
         if rollback.status == "in_progress":
             return await self._undo_and_move(wish, rollback, prepared)
         return await self._told(rollback)

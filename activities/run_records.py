@@ -22,6 +22,8 @@ from activities.heartbeat import heartbeat
 from activities.records import Records
 from activities.stores.values import Stored, ValueStore
 from models.database import Database
+from models.repositories.failures import FailureRepository
+from models.repositories.recovery import RecoveryRepository
 from models.repositories.steps import NAME_LENGTH
 from models.tables import Agent, Approval, ConsensusLog, Execution, ExecutionEvent, Failure, RecoveryAction
 from models.tables.base import new_id, now
@@ -201,11 +203,13 @@ async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) ->
     if end.status == "cancelled" and end.message:
         data["reason"] = end.message
     await _event(db, end, f"execution.{end.status}", data)
+    await RecoveryRepository(db, UUID(end.tenant_id)).drop(UUID(end.execution_id))
+    of_run = FailureRepository(db, UUID(end.tenant_id))
     if failure is not None:
+        await of_run.leave(UUID(end.execution_id))
         db.add(failure)
     else:
-        mended = col(Failure.execution_id) == UUID(end.execution_id), col(Failure.recovery_status) == "in_progress"
-        await db.execute(update(Failure).where(*mended).values(recovery_status="resolved", resolved_at=now()))
+        await of_run.resolve(UUID(end.execution_id))
 
 
 async def _failure(db: AsyncSession, of: FinishInput | FailureInput, step: Step | None, lineage: int) -> Failure:

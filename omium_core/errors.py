@@ -98,6 +98,10 @@ class FailureNotFound(NotFound):
     code = "FAILURE_NOT_FOUND"
 
 
+class RecoveryActionNotFound(NotFound):
+    code = "RECOVERY_ACTION_NOT_FOUND"
+
+
 class PolicyNotFound(NotFound):
     code = "POLICY_NOT_FOUND"
 

@@ -127,7 +127,7 @@ class ExecutionService:
                 if agent.status in ("failed", "cancelled", "running"):
                     agent.status, agent.failures, agent.error, agent.completed_at = "pending", 0, None, None
                     session.add(agent)
-            await FailureRepository(session, caller.tenant_id).resolve(execution_id)
+            await FailureRepository(session, caller.tenant_id).take_up(execution_id)
             execution.status, execution.error_message, execution.completed_at = "pending", None, None
             execution.retry_count += 1
             execution.updated_at = now()

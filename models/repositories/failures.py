@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -14,9 +16,9 @@ from omium_core.errors import FailureNotFound
 
 
 class FailureRepository(Repository):
-    async def get(self, failure_id: UUID) -> Failure:
+    async def get(self, failure_id: UUID, *, lock: bool = False) -> Failure:
         query = select(Failure).where(col(Failure.tenant_id) == self.tenant_id, col(Failure.id) == failure_id)
-        failure = (await self.session.execute(query)).scalar_one_or_none()
+        failure = (await self.session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
         if failure is None:
             raise FailureNotFound(f"Failure {failure_id} does not exist.", failure_id=str(failure_id))
         return failure
@@ -27,25 +29,40 @@ class FailureRepository(Repository):
         *,
         execution_id: UUID | None = None,
         severity: str | None = None,
-        recovery_status: str | None = None,
+        failure_type: str | None = None,
+        recovery_statuses: Sequence[str] = (),
     ) -> Listing[Failure]:
         query = select(Failure).where(col(Failure.tenant_id) == self.tenant_id)
         if execution_id is not None:
             query = query.where(col(Failure.execution_id) == execution_id)
         if severity is not None:
             query = query.where(col(Failure.severity) == severity)
-        if recovery_status is not None:
-            query = query.where(col(Failure.recovery_status) == recovery_status)
+        if failure_type is not None:
+            query = query.where(col(Failure.failure_type) == failure_type)
+        if recovery_statuses:
+            query = query.where(col(Failure.recovery_status).in_(recovery_statuses))
         return await self._page(query, Failure, page)
 
+    async def take_up(self, execution_id: UUID) -> None:
+        """Something is being done about what is open: the execution goes on."""
+        await self._set(execution_id, ("pending", "escalated"), recovery_status="in_progress")
+
+    async def leave(self, execution_id: UUID) -> None:
+        """Nothing is being done any more: the execution failed again."""
+        await self._set(execution_id, ("in_progress",), recovery_status="pending")
+
     async def resolve(self, execution_id: UUID) -> None:
-        """Marks what is open as resolved: the execution is being taken up again."""
+        """The execution completed, or is given up."""
+        open_ = ("pending", "in_progress", "escalated")
+        await self._set(execution_id, open_, recovery_status="resolved", resolved_at=now())
+
+    async def _set(self, execution_id: UUID, before: Sequence[str], **values: Any) -> None:
         await self.session.execute(
             update(Failure)
             .where(
                 col(Failure.tenant_id) == self.tenant_id,
                 col(Failure.execution_id) == execution_id,
-                col(Failure.recovery_status) == "pending",
+                col(Failure.recovery_status).in_(before),
             )
-            .values(recovery_status="resolved", resolved_at=now())
+            .values(**values)
         )

@@ -12,7 +12,7 @@ from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
 from models.repositories.lineages import Path
-from models.tables import Agent, Approval, ConsensusLog, Failure, Rollback
+from models.tables import Agent, Approval, ConsensusLog, Rollback
 from models.tables.base import now
 from omium_core.errors import NotFound
 
@@ -119,24 +119,20 @@ class RollbackRepository(Repository):
         return [row for row in rows if is_left((row.lineage, row.step_index), here, path)]
 
     async def close_questions(self, execution_id: UUID, approvals: Sequence[Approval]) -> None:
-        """Nobody is asked or votes for what was left: open approvals, rounds and failures are closed."""
+        """Nobody is asked or votes for what was left: open approvals and rounds are closed."""
         for approval in approvals:
             if approval.status == "pending":
                 approval.status, approval.answered_at = "cancelled", now()
                 self.session.add(approval)
         await self.session.execute(
             update(ConsensusLog)
-            .where(*self._of(ConsensusLog, execution_id), col(ConsensusLog.status) == "open")
+            .where(
+                col(ConsensusLog.tenant_id) == self.tenant_id,
+                col(ConsensusLog.execution_id) == execution_id,
+                col(ConsensusLog.status) == "open",
+            )
             .values(status="cancelled")
         )
-        await self.session.execute(
-            update(Failure)
-            .where(*self._of(Failure, execution_id), col(Failure.recovery_status).in_(("pending", "in_progress")))
-            .values(recovery_status="resolved", resolved_at=now())
-        )
-
-    def _of(self, table: type[ConsensusLog] | type[Failure], execution_id: UUID) -> tuple[Any, ...]:
-        return col(table.tenant_id) == self.tenant_id, col(table.execution_id) == execution_id
 
 
 def is_left(step: tuple[int, int], here: Path, path: Path) -> bool:

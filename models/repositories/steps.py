@@ -123,7 +123,7 @@ WITH mine AS (
     UPDATE failures SET recovery_status = 'resolved', resolved_at = CAST(:ended AS timestamptz)
     FROM checkpoint
     WHERE CAST(:last AS bool) AND failures.tenant_id = checkpoint.tenant_id
-      AND failures.execution_id = checkpoint.execution_id AND recovery_status = 'in_progress'
+      AND failures.execution_id = checkpoint.execution_id AND recovery_status <> 'resolved'
 )
 SELECT (SELECT checkpoint_number FROM checkpoint) AS number, (SELECT count(*) FROM following) AS prepared
 """)

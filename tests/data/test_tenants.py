@@ -20,8 +20,11 @@ from models.repositories.failures import FailureRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.idempotency import IdempotencyRepository
 from models.repositories.journal import JournalRepository, StepKey
+from models.repositories.policies import PolicyRepository
+from models.repositories.recovery import RecoveryRepository
 from models.repositories.workflows import WorkflowRepository
-from models.tables import Execution, Failure
+from models.tables import Execution, Failure, RecoveryAction
+from models.tables.base import now
 from omium_core.errors import NotFound
 from tests.support.tenants import Owned, add_execution, add_tenant
 
@@ -53,6 +56,20 @@ READS: dict[tuple[type[Repository], str], Call] = {
     (ExecutionRepository, "list"): lambda row: {"page": Page(), "workflow_id": row.workflow},
     (FailureRepository, "get"): lambda row: {"failure_id": row.failure},
     (FailureRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
+    (PolicyRepository, "get"): lambda row: {"policy_id": row.policy},
+    (PolicyRepository, "list"): lambda row: {"page": Page()},
+    (PolicyRepository, "versions"): lambda row: {"policy_id": row.policy, "page": Page()},
+    (PolicyRepository, "holding"): lambda row: {"workflow_id": row.workflow},
+    (RecoveryRepository, "get"): lambda row: {"action_id": row.action},
+    (RecoveryRepository, "find"): lambda row: {"execution_id": row.execution, "command_id": "recovery-0-1"},
+    (RecoveryRepository, "list"): lambda row: {"page": Page(), "failure_id": row.failure},
+    (RecoveryRepository, "last_checkpoint"): lambda row: {"execution_id": row.execution, "lineage": 0, "before": now()},
+    (RecoveryRepository, "count_alike"): lambda row: {
+        "workflow_id": row.workflow,
+        "failure_type": "agent_error",
+        "step_name": None,
+        "days": 7,
+    },
     (IdempotencyRepository, "find"): lambda row: {"key": row.key},
     (JournalRepository, "look_up"): lambda row: {
         "step": StepKey(row.execution, 0, 0),
@@ -69,7 +86,12 @@ READS: dict[tuple[type[Repository], str], Call] = {
 #: Methods that write; what they do to another tenant's rows has a test of its own.
 WRITES = {
     (ExecutionRepository, "add"),
+    (FailureRepository, "take_up"),
+    (FailureRepository, "leave"),
     (FailureRepository, "resolve"),
+    (PolicyRepository, "add"),
+    (RecoveryRepository, "settle"),
+    (RecoveryRepository, "drop"),
     (IdempotencyRepository, "claim"),
     (JournalRepository, "write"),
     (WorkflowRepository, "add"),
@@ -115,12 +137,31 @@ def is_there(answer: Any) -> bool:
 async def test_resolving_leaves_another_tenants_failures(database: Database, tenant: UUID) -> None:
     row = await add_execution(database, tenant)
     other = await add_tenant(database)
-    for caller, status in ((other, "pending"), (tenant, "resolved")):
-        async with database.transaction() as session:
-            await FailureRepository(session, caller).resolve(row.execution)
-        async with database.transaction() as session:
-            failure: Failure = await FailureRepository(session, tenant).get(row.failure)
-            assert failure.recovery_status == status
+    before = "pending"
+    for name, status in (("take_up", "in_progress"), ("leave", "pending"), ("resolve", "resolved")):
+        for caller, wanted in ((other, before), (tenant, status)):
+            async with database.transaction() as session:
+                await getattr(FailureRepository(session, caller), name)(row.execution)
+            async with database.transaction() as session:
+                failure: Failure = await FailureRepository(session, tenant).get(row.failure)
+                assert failure.recovery_status == wanted
+        before = status
+
+
+async def test_recovery_actions_of_another_tenant_stay_as_they_are(database: Database, tenant: UUID) -> None:
+    row = await add_execution(database, tenant)
+    other = await add_tenant(database)
+    for change in (lambda own: own.settle(row.execution, "recovery-0-1"), lambda own: own.drop(row.execution)):
+        for caller, moved in ((other, False), (tenant, True)):
+            async with database.transaction() as session:
+                action: RecoveryAction = await RecoveryRepository(session, tenant).get(row.action)
+                action.status, action.trigger_type = "in_progress", "policy"
+                session.add(action)
+            async with database.transaction() as session:
+                await change(RecoveryRepository(session, caller))
+            async with database.transaction() as session:
+                action = await RecoveryRepository(session, tenant).get(row.action)
+                assert (action.status != "in_progress") is moved
 
 
 async def test_one_key_serves_two_tenants(database: Database, tenant: UUID) -> None:
