@@ -115,6 +115,9 @@ class FlowPart(Part):
     version: str | int | None = Field(default=None, description="For people.")
     agents: list[AgentPart] = Field(min_length=1, description="The agents.")
     flow: list[StepPart] = Field(min_length=1, description="The steps.")
+    max_steps: int | None = Field(
+        default=None, ge=1, le=100_000, description="Longest run, in steps of agents. Left out, the platform's limit."
+    )
     policies: Any = Field(default=None, description="What is done about failures.")
     checkpoints: Any = Field(
         default=None, description="Conditions and schemas of steps, by name or for what they name."
