@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 
 from activities.adapters.autogen.definition import DEFINITION
 from activities.adapters.autogen.questions import last_said, question_to, reply_of
-from activities.adapters.autogen.reading import TeamSpec, read_team
+from activities.adapters.autogen.reading import read_team
+from activities.adapters.autogen.spec import TeamSpec
 from activities.adapters.autogen.states import (
     TeamState,
     first_state,

@@ -14,7 +14,8 @@ from autogen_core.model_context import ChatCompletionContext
 
 from activities.adapters.autogen import schema
 from activities.adapters.autogen.clients import GatewayClient
-from activities.adapters.autogen.reading import AgentSpec, Condition, Context, TeamSpec
+from activities.adapters.autogen.conditions import Timeout
+from activities.adapters.autogen.spec import AgentSpec, Condition, Context, TeamSpec
 from activities.adapters.autogen.tools import RegisteredTools
 from activities.adapters.autogen.turns import TurnControl
 from activities.adapters.base import Json, ModelEndpoint, ToolBox
@@ -142,7 +143,7 @@ def build_condition(condition: Condition, *, elapsed: float = 0.0) -> Terminatio
         combined: TerminationCondition = getattr(base, condition.kind)(*parts)
         return combined
     options = condition.fields.model_dump(exclude_none=True)
-    if isinstance(condition.fields, schema.Timeout):
+    if isinstance(condition.fields, Timeout):
         options = {"timeout_seconds": max(condition.fields.timeout_seconds - elapsed, 0.0)}
     built: TerminationCondition = getattr(conditions, condition.kind)(**options)
     return built

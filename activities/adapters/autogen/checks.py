@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from activities.adapters.autogen.components import did_you_mean, join
+from activities.adapters.autogen.conditions import HandoffTarget
 from activities.adapters.autogen.graphs import check_graph
-from activities.adapters.autogen.reading import USER, AgentSpec, TeamSpec
-from activities.adapters.autogen.schema import AssistantConfig, HandoffTarget
+from activities.adapters.autogen.schema import AssistantConfig
+from activities.adapters.autogen.spec import USER, AgentSpec, TeamSpec
 from omium_core.errors import Problem
 
 

@@ -12,7 +12,8 @@ from typing import Final
 from activities.adapters.autogen.checks import check_team, check_tools
 from activities.adapters.autogen.edits import apply_edit
 from activities.adapters.autogen.published import definition_schema
-from activities.adapters.autogen.reading import Reading, TeamSpec, read_team
+from activities.adapters.autogen.reading import Reading, read_team
+from activities.adapters.autogen.spec import TeamSpec
 from activities.adapters.autogen.states import first_state, last_text, next_speakers, read_state, result_of, step_name
 from activities.adapters.base import BadDefinition, Edit, JsonObject, Plan
 from omium_core.errors import InvalidInput, Problem

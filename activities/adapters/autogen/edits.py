@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from activities.adapters.autogen.components import Notes, check_template, did_you_mean
-from activities.adapters.autogen.reading import Reading, TeamSpec
+from activities.adapters.autogen.reading import Reading
 from activities.adapters.autogen.schema import SELECTOR_FIELDS
+from activities.adapters.autogen.spec import TeamSpec
 from activities.adapters.autogen.states import TeamState, as_text, is_chat, shown, task_of, text_message
 from activities.adapters.base import Edit, Json, JsonObject
 from omium_core.errors import InvalidInput, Problem

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from activities.adapters.autogen import schema
+from activities.adapters.autogen import conditions, schema
 from activities.adapters.base import JsonObject
 
 #: Fields that hold further components, and the definition of each.
@@ -21,8 +21,8 @@ def definition_schema() -> JsonObject:
     """A team or an agent, plain or inside the wrappings of an export."""
     definitions: dict[str, Any] = {
         "model_client": _component(dict.fromkeys(schema.MODELS, schema.ModelConfig)),
-        "model_context": _component(schema.CONTEXT_CONFIGS),
-        "termination_condition": _component(schema.CONDITIONS),
+        "model_context": _component(conditions.CONTEXT_CONFIGS),
+        "termination_condition": _component(conditions.CONDITIONS),
         "structured_message_factory": _component(dict.fromkeys(schema.FACTORIES, schema.StructuredOutput)),
         "tool": _tool(),
         "assistant": _component({"AssistantAgent": schema.AssistantConfig}),

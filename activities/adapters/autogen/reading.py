@@ -6,10 +6,10 @@ Pure. What is read is well-formed field by field; whether the parts fit together
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from activities.adapters.autogen import schema
+from activities.adapters.autogen import conditions, schema
 from activities.adapters.autogen.components import (
     Component,
     Notes,
@@ -20,102 +20,8 @@ from activities.adapters.autogen.components import (
     path_of,
     unwrap,
 )
+from activities.adapters.autogen.spec import AgentSpec, Condition, Context, TeamSpec, Tool
 from activities.adapters.base import JsonObject
-
-#: How a definition calls the person that agents hand over to, where nothing else does.
-USER = "user"
-
-
-@dataclass(frozen=True)
-class Tool:
-    """A registered tool by its name, with the path of the name."""
-
-    name: str
-    path: str
-
-
-@dataclass(frozen=True)
-class Context:
-    """What of its conversation a model sees."""
-
-    kind: str
-    fields: schema.Unbounded
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A termination condition; `parts` are those of a combination."""
-
-    kind: str
-    fields: schema.Part
-    parts: tuple[Condition, ...] = ()
-
-    def all(self) -> Iterator[Condition]:
-        yield self
-        for part in self.parts:
-            yield from part.all()
-
-
-@dataclass(frozen=True)
-class AgentSpec:
-    """One participant. `config_path` is where its fields are in the definition."""
-
-    name: str
-    config_path: str
-    config: schema.AssistantConfig | schema.UserProxyConfig
-    model: schema.ModelConfig = field(default_factory=schema.ModelConfig)
-    tools: tuple[Tool, ...] = ()
-    handoffs: tuple[schema.Handoff, ...] = ()
-    context: Context | None = None
-    output: schema.StructuredOutput | None = None
-
-    @property
-    def is_person(self) -> bool:
-        return isinstance(self.config, schema.UserProxyConfig)
-
-
-@dataclass(frozen=True)
-class TeamSpec:
-    """A team as read. `kind` is its class; a single agent is a team of one with the kind `AssistantAgent`."""
-
-    kind: str
-    name: str
-    config_path: str
-    config: schema.TeamConfig
-    participants: tuple[AgentSpec, ...]
-    condition: Condition | None = None
-    model: schema.ModelConfig | None = None
-    context: Context | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(agent.name for agent in self.participants)
-
-    @property
-    def graph(self) -> schema.Graph | None:
-        return self.config.graph if isinstance(self.config, schema.GraphConfig) else None
-
-    @property
-    def is_single(self) -> bool:
-        return self.kind == "AssistantAgent"
-
-    @property
-    def is_stepped(self) -> bool:
-        return self.kind != "MagenticOneGroupChat"
-
-    def agent(self, name: str) -> AgentSpec | None:
-        return next((agent for agent in self.participants if agent.name == name), None)
-
-    def conditions(self) -> tuple[Condition, ...]:
-        return tuple(self.condition.all()) if self.condition else ()
-
-    @property
-    def people(self) -> frozenset[str]:
-        """Names outside the team that agents hand over to: a person is asked, and the team goes on with the answer."""
-        targets = {c.fields.target for c in self.conditions() if isinstance(c.fields, schema.HandoffTarget)}
-        if self.is_single or self.kind == "Swarm":
-            targets |= {handoff.target for agent in self.participants for handoff in agent.handoffs}
-        return frozenset(targets) - frozenset(self.names)
 
 
 @dataclass
@@ -215,8 +121,10 @@ class _Reader:
         return config or schema.ModelConfig()
 
     def _context(self, value: Any, path: str) -> Context | None:
-        found = component(value, path, schema.CONTEXTS, "a model context", self._notes) if value is not None else None
-        config = found and fields(schema.CONTEXT_CONFIGS[found.kind], found.config, found.config_path, self._notes)
+        found = (
+            component(value, path, conditions.CONTEXTS, "a model context", self._notes) if value is not None else None
+        )
+        config = found and fields(conditions.CONTEXT_CONFIGS[found.kind], found.config, found.config_path, self._notes)
         return Context(found.kind, config) if found and config else None
 
     def _output(self, value: Any, path: str) -> schema.StructuredOutput | None:
@@ -271,12 +179,12 @@ class _Reader:
     def _condition(self, value: Any, path: str) -> Condition | None:
         if value is None:
             return None
-        found = component(value, path, schema.CONDITIONS, "a termination condition", self._notes)
-        config = found and fields(schema.CONDITIONS[found.kind], found.config, found.config_path, self._notes)
+        found = component(value, path, conditions.CONDITIONS, "a termination condition", self._notes)
+        config = found and fields(conditions.CONDITIONS[found.kind], found.config, found.config_path, self._notes)
         if not found or not config:
             return None
         self._tell_of(found, config)
-        parts = config.conditions if isinstance(config, schema.Combination) else []
+        parts = config.conditions if isinstance(config, conditions.Combination) else []
         inner = [
             self._condition(part, f"{join(found.config_path, 'conditions')}[{index}]")
             for index, part in enumerate(parts)
@@ -288,5 +196,5 @@ class _Reader:
             self._notes.warn(f"{found.path}: nothing sets an ExternalTermination; pause or cancel the run instead.")
         elif found.kind == "TimeoutTermination":
             self._notes.warn(f"{found.path}: a TimeoutTermination counts the time that turns take, and no waiting.")
-        elif isinstance(config, schema.TokenUsage) and config == schema.TokenUsage():
+        elif isinstance(config, conditions.TokenUsage) and config == conditions.TokenUsage():
             self._notes.problem(found.config_path, "A limit is required: max_total_token, max_prompt_token or ...")

@@ -12,10 +12,10 @@ from typing import Any, Final
 from autogen_agentchat.messages import BaseAgentEvent, BaseChatMessage, MessageFactory
 
 from activities.adapters.autogen.build import MANAGERS, TeamBuilder, build_condition
+from activities.adapters.autogen.conditions import Timeout
 from activities.adapters.autogen.graphs import settle
 from activities.adapters.autogen.questions import last_said
-from activities.adapters.autogen.reading import TeamSpec
-from activities.adapters.autogen.schema import Timeout
+from activities.adapters.autogen.spec import TeamSpec
 from activities.adapters.autogen.states import TeamState, bare
 from activities.adapters.autogen.turns import Asked, TurnControl, finish
 from activities.adapters.base import BadDefinition, Interrupt, JsonObject, ModelEndpoint, StepContext, ToolBox

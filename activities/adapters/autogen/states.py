@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from activities.adapters.autogen.graphs import start_nodes
-from activities.adapters.autogen.reading import USER, TeamSpec
+from activities.adapters.autogen.spec import USER, TeamSpec
 from activities.adapters.base import BadDefinition, Json, JsonObject
 
 #: Messages that agents say to each other end like this; other entries of a thread are events of an agent's work.
