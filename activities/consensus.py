@@ -77,7 +77,7 @@ class ConsensusActivities:
             work = await self._steps.prepare(asked.step, Begun(attempt, Stored()))
             if work is None:
                 raise ApplicationError("The step is not to be run.", type="validation_error", non_retryable=True)
-            ask = await asyncio.to_thread(work.handoff)
+            ask = await asyncio.to_thread(work.handoff_to, asked.receivers)
             validators = [v for v in (ask.validators if ask else ()) if v.name in asked.voters]
             step = asked.step
             key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)

@@ -60,9 +60,19 @@ class StepWork:
 
     def handoff(self) -> HandoffAsk | None:
         """What has to be agreed before the step begins."""
+        return self._ask(self.before, self.start + self.steps)
+
+    def late_handoff(self, contract: StepContract) -> HandoffAsk | None:
+        """What should have been agreed before the step that `contract` is of."""
+        return self._ask(replace(contract, contracts=contract.late), self.steps)
+
+    def handoff_to(self, receivers: Sequence[str]) -> HandoffAsk | None:
+        """What has to be agreed before these take over."""
+        return self._ask(for_step(self.start + self.steps, receivers), self.start + self.steps)
+
+    def _ask(self, contract: StepContract, contracts: Contracts) -> HandoffAsk | None:
         payload = hashlib.sha256(dump(self.half.values(self.state))).hexdigest()
-        given = self.scope(self.state)
-        return handoff_ask(self.start + self.steps, self.before, self.senders, given, payload)
+        return handoff_ask(contracts, contract, self.senders, self.scope(self.state), payload)
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,7 @@ async def before(work: StepWork, committed: int) -> Gate:
     return Gate(unanswered)
 
 
-async def after(work: StepWork, result: StepResult) -> tuple[Gate, StepResult, StepContract | None]:
+async def after(work: StepWork, result: StepResult, committed: int) -> tuple[Gate, StepResult, StepContract | None]:
     """What keeps a result from counting; the result with a person's edit; the contract that it fulfils."""
     ends = result.next_step is None
     if not work.steps and not (work.end and ends):
@@ -106,10 +116,15 @@ async def after(work: StepWork, result: StepResult) -> tuple[Gate, StepResult, S
     units, output = result.units or work.units, result.unit
     if work.end and ends:
         # a node is judged by what it gives to the flow
-        contract, output = for_step(work.steps + work.end, units), result.outputs
+        contract, output = for_step(work.steps + work.end, units, work.units or None), result.outputs
     else:
         contract = for_step(work.steps, units, work.units)
     earlier, later = work.scope(work.state), work.scope(result.state, output)
+    if contract.late.handoffs and not committed:
+        # who took over only running could tell: the vote is made up for, and the answered calls are kept meanwhile
+        asked = await asyncio.to_thread(work.late_handoff, contract)
+        if asked is not None:
+            return Gate(handoff=asked), result, contract
     await asyncio.to_thread(contract.check_after, earlier, later)
     questions = await asyncio.to_thread(contract.approvals, "after", later)
     unanswered = _unanswered(questions, work.answers)

@@ -150,7 +150,7 @@ class StepActivities:
         session, result = await self._run(step, attempt, work, adapter)
         if result.interrupts:
             return await self._wait(step, attempt, Gate([_wish(interrupt) for interrupt in result.interrupts]))
-        gate, result, contract = await step_gates.after(work, result)
+        gate, result, contract = await step_gates.after(work, result, step.committed)
         if gate:
             return await self._wait(step, attempt, gate)
         done = await self._keep(step, session, result)

@@ -347,6 +347,7 @@ class ValidatorsInput:
     step: StepInput
     log_id: str
     voters: list[str] = field(default_factory=list)
+    receivers: list[str] = field(default_factory=list)
     term: int = 1
     leader: str = ""
 

@@ -73,7 +73,14 @@ class Rounds:
         if name in self._asking or not missing or self._asked.get(branch.log_id) == round_.term:
             return
         self._asked[branch.log_id] = round_.term
-        asked = ValidatorsInput(self._step_input(branch), branch.log_id, missing, round_.term, round_.leader)
+        asked = ValidatorsInput(
+            self._step_input(branch),
+            branch.log_id,
+            missing,
+            round_.proposal.receivers,
+            round_.term,
+            round_.leader,
+        )
         self._asking[name] = asyncio.create_task(self._calls.ask_validators(asked))
 
     def _hear(self, name: str, branch: Branch) -> None:
