@@ -64,12 +64,12 @@ class MortalDatabase(Database):
 
     def __init__(self, url: str, clock: Clock) -> None:
         super().__init__(url, pool_size=2)
-        self._clock = clock
+        self.clock = clock
 
     async def run(self, work: Callable[[AsyncSession], Awaitable[T]], *, patience: float = 60.0) -> T:
-        self._clock.tick()
+        self.clock.tick()
         result = await super().run(work, patience=patience)
-        self._clock.tick()
+        self.clock.tick()
         return result
 
 
