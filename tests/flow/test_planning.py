@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -214,6 +218,44 @@ def test_the_example_fits_the_published_schema() -> None:
     jsonschema.validate({**ONBOARDING, "agents": keyed}, schema)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**ONBOARDING, "flow": [{"agnt": "kyc_agent"}]}, schema)
+
+
+def test_the_described_flow_is_valid() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "flows.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert DEFINITION.validate(json.loads(example), tools=None) == []
+
+
+def _places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield way
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield from _places(inner, (*way, key))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text("a.{}[] 1", max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["from", "step", "a"]), inner, max_size=3)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.sampled_from([way for way in _places(ONBOARDING) if way and "config" not in way]), _JSON)
+def test_nonsense_anywhere_is_told_and_never_raised(way: tuple[Any, ...], value: Any) -> None:
+    definition: Any = copy.deepcopy(ONBOARDING)
+    place = definition
+    for part in way[:-1]:
+        place = place[part]
+    place[way[-1]] = value
+    problems = DEFINITION.validate(definition, tools=None)
+    assert all(problem.message for problem in problems)
+    if not problems:
+        DEFINITION.plan(definition, {})
+        DEFINITION.nodes(definition)
+        DEFINITION.validate_inputs(definition, {})
+        for node in DEFINITION.nodes(definition):
+            DEFINITION.contracts_for(definition, node.id)
 
 
 @st.composite
