@@ -316,6 +316,9 @@ class Run:
         agents = await self.rows(Agent)
         return sorted((agent.lineage, agent.step_index, agent.status) for agent in agents)
 
+    async def all_checkpoints(self) -> list[Checkpoint]:
+        return [row for row in await self.rows(Checkpoint) if row.deleted_at is None]
+
     async def checkpoints(self, lineage: int) -> list[Checkpoint]:
         return [row for row in await self.rows(Checkpoint) if row.lineage == lineage and row.deleted_at is None]
 
