@@ -84,6 +84,11 @@ def test_tools_are_named_in_several_ways(entry: Any) -> None:
 
 NODES = graph("a -> b")["nodes"]
 
+#: Conditions inside conditions, deeper than anybody would write them.
+DEEP: JsonObject = {"termination_condition": condition("StopMessageTermination")}
+for _ in range(30):
+    DEEP["termination_condition"] = either(DEEP["termination_condition"])
+
 
 @pytest.mark.parametrize(
     ("path", "definition"),
@@ -125,6 +130,12 @@ NODES = graph("a -> b")["nodes"]
             "config.termination_condition.config",
             team("Swarm", agent("a"), termination_condition=condition("TokenUsageTermination")),
         ),
+        (
+            "config.termination_condition.config.conditions[0]",
+            team("Swarm", agent("a"), termination_condition=either(None)),  # type: ignore[arg-type]
+        ),
+        ("config.termination_condition" + ".config.conditions[0]" * 21, team("Swarm", agent("a"), **DEEP)),
+        ("config.handoffs[0]", agent("a", handoffs=[""])),
         ("config.model_client.provider", agent("a", model_client={"provider": "os.system", "config": {}})),
         ("config.model_client.config.temperature", agent("a", model_client=model(temperature="hot"))),
         ("config.model_context.provider", agent("a", model_context={"provider": "x.MyContext"})),

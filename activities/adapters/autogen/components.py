@@ -16,6 +16,9 @@ from omium_core.errors import Problem
 
 P = TypeVar("P", bound=Part)
 
+#: How pydantic calls the members of unions in the location of an error.
+_UNION_MEMBERS = ("str", "constrained-str", "Handoff", "list[str]")
+
 #: Where a component of each kind named its class in the first exports of AutoGen Studio, which had no `provider`.
 _OLD_KEYS = ("team_type", "agent_type", "model_type", "termination_type", "tool_type")
 
@@ -132,7 +135,7 @@ def _problems(error: ValidationError, path: str) -> Iterator[Problem]:
     for item in error.errors(include_url=False, include_input=False):
         where = path
         # members of a union stand in the location too; fields and indices alone lead anywhere
-        for part in (part for part in item["loc"] if part not in ("str", "Handoff", "list[str]")):
+        for part in (part for part in item["loc"] if part not in _UNION_MEMBERS):
             where = f"{where}[{part}]" if isinstance(part, int) else join(where, part)
         found.setdefault(where, "This field is required." if item["type"] == "missing" else f"{item['msg']}.")
     for where, message in found.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from activities.adapters.autogen import conditions, schema
 from activities.adapters.autogen.components import (
@@ -22,6 +22,9 @@ from activities.adapters.autogen.components import (
 )
 from activities.adapters.autogen.spec import AgentSpec, Condition, Context, TeamSpec, Tool
 from activities.adapters.base import JsonObject
+
+#: Combinations of conditions inside each other.
+_DEEPEST: Final = 20
 
 
 @dataclass
@@ -176,8 +179,11 @@ class _Reader:
             )
         return Tool(name, name_path)
 
-    def _condition(self, value: Any, path: str) -> Condition | None:
-        if value is None:
+    def _condition(self, value: Any, path: str, depth: int = 0) -> Condition | None:
+        if value is None and depth == 0:
+            return None
+        if depth > _DEEPEST:
+            self._notes.problem(path, f"Conditions can be combined {_DEEPEST} deep, and no deeper.")
             return None
         found = component(value, path, conditions.CONDITIONS, "a termination condition", self._notes)
         config = found and fields(conditions.CONDITIONS[found.kind], found.config, found.config_path, self._notes)
@@ -186,7 +192,7 @@ class _Reader:
         self._tell_of(found, config)
         parts = config.conditions if isinstance(config, conditions.Combination) else []
         inner = [
-            self._condition(part, f"{join(found.config_path, 'conditions')}[{index}]")
+            self._condition(part, f"{join(found.config_path, 'conditions')}[{index}]", depth + 1)
             for index, part in enumerate(parts)
         ]
         return Condition(found.kind, config, tuple(part for part in inner if part))

@@ -112,7 +112,7 @@ class AssistantConfig(Part):
     model_client: Any = None
     tools: list[Any] | None = None
     workbench: Any = None
-    handoffs: list[str | Handoff] | None = None
+    handoffs: list[Annotated[str, Field(min_length=1)] | Handoff] | None = None
     model_context: Any = None
     description: str | None = None
     system_message: str | None = None
