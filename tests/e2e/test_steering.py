@@ -317,38 +317,48 @@ def test_a_command_waits_for_a_worker(platform: Platform) -> None:
     assert platform.finish(execution_id)["status"] == "completed"
 
 
-ORDER: dict[str, Any] = {
-    "name": "order",
-    "framework": "langgraph",
-    "workflow_definition": {
-        "nodes": [
-            {"id": "think", "type": "template", "template": "buy {{ article }}", "output": "thought"},
-            {
-                "id": "order",
-                "type": "tool",
-                "tool": "note_order",
-                "args": {"item": "{{ article }}", "amount": 3, "folder": "{{ folder }}"},
-                "output": "receipt",
-            },
-        ],
-        "edges": [{"from": "START", "to": "think"}, {"from": "think", "to": "order"}, {"from": "order", "to": "END"}],
-        "state": {
-            "article": {"type": "string"},
-            "folder": {"type": "string"},
-            "thought": {"type": "string"},
-            "receipt": {"type": "object"},
+def acting(tool: str) -> dict[str, Any]:
+    """A step that prepares, and one whose tool changes the world."""
+    return {
+        "name": f"acts with {tool}",
+        "framework": "langgraph",
+        "workflow_definition": {
+            "nodes": [
+                {"id": "think", "type": "template", "template": "for {{ name }}", "output": "text"},
+                {
+                    "id": "act",
+                    "type": "tool",
+                    "tool": tool,
+                    "args": {"text": "{{ text }}", "folder": "{{ folder }}"},
+                    "output": "done",
+                },
+            ],
+            "edges": [{"from": "START", "to": "think"}, {"from": "think", "to": "act"}, {"from": "act", "to": "END"}],
+            "state": {**{name: {"type": "string"} for name in ("name", "folder", "text")}, "done": {"type": "object"}},
         },
-    },
-}
+    }
+
+
+def test_a_rollback_undoes_what_tools_did(platform: Platform, tmp_path: Path) -> None:
+    execution_id = platform.run(acting("reserve_seat"), {"name": "ada", "folder": str(tmp_path)})["id"]
+    first = checkpoints(platform, execution_id)[0]
+    effects = platform.http.get(f"/executions/{execution_id}/effects").json()["effects"]
+    assert [(effect["tool"], effect["inverse"], effect["status"]) for effect in effects] == [
+        ("reserve_seat", "release_seat", "done")
+    ]
+    planned = platform.client.checkpoints.plan_rollback(first["id"])["plan"]
+    assert (planned["blocked"], [effect["id"] for effect in planned["undo"]]) == (False, [effects[0]["id"]])
+    platform.client.checkpoints.rollback(first["id"])
+    assert (tmp_path / "seats.txt").read_text().splitlines() == ["reserved for ada", "released for ada"]
+    undone = platform.http.get(f"/executions/{execution_id}/effects", params={"status": "undone"}).json()
+    assert undone["total"] == 1
 
 
 def test_what_cannot_be_undone_blocks_until_somebody_agrees(platform: Platform, tmp_path: Path) -> None:
-    execution_id = platform.run(ORDER, {"article": "tea", "folder": str(tmp_path)})["id"]
+    execution_id = platform.run(acting("send_letter"), {"name": "ada", "folder": str(tmp_path)})["id"]
     first = checkpoints(platform, execution_id)[0]
-    effects = platform.http.get(f"/executions/{execution_id}/effects").json()
-    assert [(effect["tool"], effect["status"]) for effect in effects["effects"]] == [("note_order", "done")]
     planned = platform.client.checkpoints.plan_rollback(first["id"])["plan"]
-    assert (planned["blocked"], [effect["tool"] for effect in planned["irreversible"]]) == (True, ["note_order"])
+    assert (planned["blocked"], [effect["tool"] for effect in planned["irreversible"]]) == (True, ["send_letter"])
     error = refused(platform.http.post(f"/checkpoints/{first['id']}/rollback", json={}), 409, "ROLLBACK_BLOCKED")
     assert error["details"]["plan"] == planned
     assert platform.get(execution_id)["status"] == "completed"
@@ -357,4 +367,4 @@ def test_what_cannot_be_undone_blocks_until_somebody_agrees(platform: Platform, 
     assert platform.finish(execution_id)["status"] == "completed"
     kept = platform.http.get(f"/executions/{execution_id}/effects", params={"status": "kept"}).json()
     assert kept["total"] == 1
-    assert len((tmp_path / "orders.txt").read_text().splitlines()) == 2
+    assert (tmp_path / "letters.txt").read_text().splitlines() == ["for ada", "for ada"]
