@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from activities.adapters.base import JsonObject, ToolFailed
-from activities.tools.registry import ToolRegistry
+from activities.tools.registry import ToolRegistry, UnusableResult
 from models.database import Database
 from models.repositories.effects import EffectRepository, as_written
 from models.repositories.lineages import Path
@@ -107,6 +107,8 @@ class Saga:
             result = await self._persistently(
                 lambda: self._tools.run(effect.tool, as_written(effect.arguments), effect.idempotency_key)
             )
+        except UnusableResult:
+            await self._commit(lambda db: self._effects(db).settle(execution_id, key, "done"))
         except ToolFailed as failure:
             said = _storable(str(failure))
             await self._commit(lambda db: self._effects(db).settle(execution_id, key, "failed", error=said))

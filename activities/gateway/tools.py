@@ -16,7 +16,7 @@ from activities.adapters.base import Json, JsonObject, StepError, ToolFailed, To
 from activities.gateway.effects import EffectLog, Writing
 from activities.gateway.journal import Answer, Call, Journal
 from activities.gateway.session import StepSession
-from activities.tools.registry import ToolRegistry
+from activities.tools.registry import ToolRegistry, UnusableResult
 from models.repositories.effects import NewEffect
 
 
@@ -84,10 +84,13 @@ class JournaledTools:
         try:
             result = await self._registry.run(name, arguments, key)
         except ToolFailed as failure:
-            failed = self._effects.failed(self._session, key, str(failure))
+            settled = self._effects.failed(self._session, key, str(failure))
+            if isinstance(failure, UnusableResult):
+                # it has happened, whatever the caller is told
+                settled = self._effects.done(self._session, key, None)
             if errors_as_answers:
-                return _answer(name, {"error": str(failure)}, failed)
-            await self._effects.write(failed)
+                return _answer(name, {"error": str(failure)}, settled)
+            await self._effects.write(settled)
             raise
         return _answer(name, {"result": result}, self._effects.done(self._session, key, result))
 

@@ -28,6 +28,10 @@ from omium_core.errors import ConfigurationError, Problem
 MARK = "__omium_tool__"
 
 
+class UnusableResult(ToolFailed):
+    """The tool did its work and returned what is no JSON."""
+
+
 class ToolRegistry:
     """Tools by name. Immutable after it was built; may be used from any thread and any event loop."""
 
@@ -172,7 +176,7 @@ def _as_json(name: str, result: Any) -> Json:
         # Through bytes, because a lone surrogate is text for Python and for nobody else.
         return json.loads(json.dumps(result, ensure_ascii=False, allow_nan=False).encode())
     except (TypeError, ValueError, RecursionError) as error:
-        raise ToolFailed(
+        raise UnusableResult(
             f"The tool {name!r} returned a {type(result).__name__} that is not JSON data ({error}). "
             "Return texts, numbers, booleans, None, lists and dictionaries only."
         ) from error

@@ -16,7 +16,7 @@ from activities.gateway import identity
 from activities.gateway.gateway import Gateway
 from activities.gateway.session import StepSession
 from activities.gateway.tools import JournaledTools
-from activities.tools.functions import from_function
+from activities.tools.functions import Tool, from_function
 from activities.tools.registry import ToolRegistry
 from models.repositories.journal import StepKey
 from models.tables import JournalEntry
@@ -92,7 +92,7 @@ def running_scene(
     model: ModelServer,
     url: str,
     *,
-    tools: Sequence[Callable[..., Any]] = (),
+    tools: Sequence[Callable[..., Any] | Tool] = (),
     **settings: Any,
 ) -> Iterator[Scene]:
     """A gateway in this process, installed as a worker does it; the environment is put back at the end."""
@@ -103,7 +103,8 @@ def running_scene(
         "model_prices": {"priced": {"input": "1", "output": "2"}},
         **settings,
     }
-    gateway = Gateway(Settings(database_url=url, **chosen), ToolRegistry([from_function(tool) for tool in tools]))
+    registry = ToolRegistry([tool if isinstance(tool, Tool) else from_function(tool) for tool in tools])
+    gateway = Gateway(Settings(database_url=url, **chosen), registry)
     before = dict(os.environ)
     identity.install(gateway.host, gateway.port)
     gateway.start()

@@ -257,7 +257,7 @@ class Run:
             "format": 1,
             "inputs": {"topic": "tea"},
             "values": {"topic": "tea", "draft": f"draft {index}", "score": index},
-            "next": [{"node": "write"}],
+            "next": ["write"],
         }
         if not branch:
             return inner

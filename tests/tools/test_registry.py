@@ -21,6 +21,7 @@ from activities.adapters.base import ToolFailed
 from activities.tools.functions import Tool, from_function
 from activities.tools.names import BUILTIN_TOOLS
 from activities.tools.registry import ToolRegistry
+from activities.tools.undoing import Nature
 from omium_core.errors import ConfigurationError
 
 #: Visible to a tool only if the caller's context travels with the call.
@@ -296,3 +297,100 @@ def test_sphinx_docstrings_are_read_too() -> None:
     tool: Tool = from_function(find)
     assert tool.description == "Finds a city."
     assert tool.parameters["properties"]["city"]["description"] == "its name"
+
+
+async def test_calls_that_change_the_world_say_how_they_are_undone(module: ModuleWriter) -> None:
+    name = module(
+        "shop_undo",
+        """
+        undone = []
+
+        @tool(inverse="refund")
+        def charge(customer: str, cents: int, currency: str = "EUR") -> dict:
+            return {"charge_id": "c1", "cents": 0}
+
+        @tool
+        def refund(charge_id: str, cents: int, currency: str, result: dict, arguments: dict, idempotency_key: str, note: str = "-"):
+            undone.append((charge_id, cents, currency, result, arguments, idempotency_key, note))
+
+        def back(result: str):
+            undone.append(result)
+
+        @tool(inverse=back)
+        async def move(to: str) -> str:
+            return "from " + to
+
+        @tool(inverse=refund)
+        def charge_more(cents: int) -> dict:
+            return {}
+
+        @tool(reversible=False)
+        def send(text: str) -> None: ...
+
+        @tool(reversible=True)
+        def touch() -> None: ...
+        """,
+    )
+    tools = ToolRegistry.load([name], [])
+    assert tools.nature("calculator", {"expression": "1"}) is None
+    assert tools.nature("refund", {}) is None
+    assert tools.nature("charge", {}) == Nature(True, "refund")
+    assert tools.nature("charge_more", {}) == Nature(True, "refund")
+    assert tools.nature("move", {"to": "x"}) == Nature(True, "move.undo")
+    assert (tools.nature("send", {}), tools.nature("touch", {})) == (Nature(False, None), Nature(True, None))
+    for method in ("GET", "HEAD", "OPTIONS"):
+        assert tools.nature("http_request", {"url": "http://x", "method": method}) is None
+    assert tools.nature("http_request", {"url": "http://x"}) is None
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        assert tools.nature("http_request", {"url": "http://x", "method": method}) == Nature(False, None)
+
+    assert "move.undo" not in tools.names
+    for forbidden in (tools.get, lambda name: tools.specs([name])):
+        with pytest.raises(ToolFailed):
+            forbidden("move.undo")
+    undone = sys.modules[name].undone
+    arguments = {"customer": "a", "cents": 5}
+    await tools.undo("charge", "refund", arguments, {"charge_id": "c1", "cents": 0}, "undo-k")
+    assert undone.pop() == ("c1", 5, "EUR", {"charge_id": "c1", "cents": 0}, arguments, "undo-k", "-")
+    await tools.undo("move", "move.undo", {"to": "x"}, "from x", "undo-k")
+    assert undone.pop() == "from x"
+    with pytest.raises(ToolFailed, match="charge_id"):
+        await tools.undo("charge", "refund", arguments, {"cents": 0}, "undo-k")
+    with pytest.raises(ToolFailed, match="no tool 'gone'"):
+        await tools.undo("charge", "gone", arguments, {}, "undo-k")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ('@tool(inverse="nobody")\ndef a() -> dict: ...', "undone by 'nobody', which is not registered"),
+        ("@tool(inverse=3)\ndef a() -> dict: ...", "neither a name nor a function"),
+        ('@tool(inverse="b", reversible=False)\ndef a(): ...\n@tool\ndef b(): ...', "says that it is not reversible"),
+        ('@tool(inverse="b")\ndef a(x: int) -> str: ...\n@tool\ndef b(y: int): ...', "parameter 'y'"),
+        ("def b(*rest): ...\n@tool(inverse=b)\ndef a() -> dict: ...", "cannot be read"),
+    ],
+)
+def test_inverses_that_cannot_work_are_found_at_once(module: ModuleWriter, source: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        ToolRegistry.load([module("shop_wrong", source)], [])
+
+
+async def test_result_of_a_known_shape(module: ModuleWriter) -> None:
+    source = """
+    from typing_extensions import TypedDict
+
+    class Charge(TypedDict):
+        charge_id: str
+
+    @tool(inverse="refund")
+    def charge() -> Charge:
+        return {"charge_id": "c1"}
+
+    @tool
+    def refund(PARAMETER: str) -> None: ...
+    """
+    right = module("shop_shape", source.replace("PARAMETER", "charge_id"))
+    assert ToolRegistry.load([right], []).nature("charge", {}) == Nature(True, "refund")
+    wrong = module("shop_other_shape", source.replace("PARAMETER", "charge_number"))
+    with pytest.raises(ConfigurationError, match="charge_number"):
+        ToolRegistry.load([wrong], [])
