@@ -74,8 +74,16 @@ class FakeApi:
                 Route("/api/v1/executions", self._executions, methods=["GET", "POST"]),
                 Route("/api/v1/executions/{id}", self._execution),
                 Route("/api/v1/executions/{id}/retry", self._retry, methods=["POST"]),
-                Route("/api/v1/checkpoints", self._checkpoints),
-                Route("/api/v1/checkpoints/{id}", self._checkpoint),
+                Route("/api/v1/executions/{id}/lineage", self._lineage),
+                Route("/api/v1/executions/{id}/consensus", self._consensus),
+                Route("/api/v1/executions/{id}/{action}", self._steer, methods=["POST"]),
+                Route("/api/v1/checkpoints", self._checkpoints, methods=["GET", "POST"]),
+                Route("/api/v1/checkpoints/{id}", self._checkpoint, methods=["GET", "DELETE"]),
+                Route("/api/v1/checkpoints/{id}/rollback", self._rollback, methods=["POST"]),
+                Route("/api/v1/approvals", self._approvals),
+                Route("/api/v1/approvals/{id}", self._approval),
+                Route("/api/v1/approvals/{id}/{decision}", self._answer, methods=["POST"]),
+                Route("/api/v1/consensus/{id}/acknowledge", self._acknowledge, methods=["POST"]),
                 Route("/api/v1/checkpoints/{id}/data", self._checkpoint_data),
                 Route("/api/v1/failures", self._failures),
             ]
@@ -169,12 +177,78 @@ class FakeApi:
         execution |= {"status": "running", "retried_with": request.headers["idempotency-key"]}
         return JSONResponse({"execution": execution, "message": "Taken up again"})
 
+    async def _steer(self, request: Request) -> Response:
+        """Pause, resume, cancel, fork: one that is told to wait is `running` and says that it was asked."""
+        action = request.path_params["action"]
+        status = {"pause": "running", "resume": "running", "cancel": "cancelled", "fork": "pending"}[action]
+        execution = {"id": "e9" if action == "fork" else request.path_params["id"], "status": status}
+        answer = {"execution": execution, "message": f"Told to {action}"}
+        return JSONResponse(answer | {"pause_requested": True} if action == "pause" else answer)
+
+    async def _lineage(self, request: Request) -> Response:
+        step = {"name": "[red]plan\x1b[2J", "status": "completed", "step_index": 0}
+        point = {"id": "c1", "kind": "step", "step_index": 0, "checkpoint_name": "step_1_plan"}
+        first = {"lineage": 0, "current": False, "steps": [step], "checkpoints": [point], "forks": []}
+        again = {"lineage": 1, "parent_lineage": 0, "checkpoint_name": "step_1_plan", "reason": "bad", "current": True}
+        again |= {"steps": [], "checkpoints": [point | {"kind": "named", "checkpoint_name": "mine"}]}
+        again |= {"forks": [{"execution_id": "e9", "status": "running"}], "created_at": NOW}
+        tree = {"lineage": 0, "children": [{"lineage": 1, "children": []}]}
+        return JSONResponse({"execution_id": request.path_params["id"], "tree": tree, "lineages": [first, again]})
+
+    async def _consensus(self, request: Request) -> Response:
+        entry = {"id": "l1", "log_index": 1, "sender": "writer", "receivers": ["editor"], "status": "open"}
+        entry |= {"acks_received": 1, "acks_required": 2, "acks": [{"voter": "ada", "valid": True}]}
+        page = {"total": 1, "limit": 20, "next_cursor": None}
+        return JSONResponse({"current_term": 3, "leader": "writer", "logs": [entry], **page})
+
+    async def _acknowledge(self, request: Request) -> Response:
+        body = await request.json()
+        counts = body.get("term") is None
+        tally = {"total_acks": 2 if counts else 1, "acks_required": 2, "consensus_reached": counts}
+        return JSONResponse({"success": counts, **tally, "message": "Vote counted" if counts else "Term 1 is over."})
+
+    async def _approvals(self, request: Request) -> Response:
+        item = {"id": "a1", "status": "pending", "title": "[red]May it?\x1b[2J", "execution_id": "e1", "deadline": None}
+        return JSONResponse({"approvals": [item], "total": 1, "limit": 20, "next_cursor": None})
+
+    async def _approval(self, request: Request) -> Response:
+        return JSONResponse({"id": request.path_params["id"], "status": "pending", "question": {"draft": "Grüße"}})
+
+    async def _answer(self, request: Request) -> Response:
+        if request.path_params["id"] != "a1":
+            return error(409, "APPROVAL_ALREADY_ANSWERED", "The approval is approved already.")
+        status = {"approve": "approved", "reject": "rejected", "edit": "edited"}[request.path_params["decision"]]
+        approval = {"id": "a1", "status": status, **(await request.json())}
+        return JSONResponse({"approval": approval, "execution": {"id": "e1"}, "message": "Answered"})
+
+    async def _rollback(self, request: Request) -> Response:
+        body = await request.json()
+        effect = {"tool": "send_letter", "step": "act", "inverse": None}
+        plan = {"checkpoint": {"name": "step_1_plan", "number": 1}, "from_lineage": 0, "to_lineage": 1}
+        plan |= {
+            "irreversible": [effect],
+            "undo": [effect | {"tool": "reserve", "inverse": "release"}],
+            "blocked": True,
+        }
+        plan |= {"spent": {"model_calls": 2, "credits": 0.5}, "reason": "What was done cannot be undone: send_letter."}
+        if body.get("dry_run"):
+            return JSONResponse({"plan": plan, "dry_run": True})
+        if not body.get("confirm"):
+            return error(409, "ROLLBACK_BLOCKED", "It cannot be undone.", plan=plan)
+        execution = {"id": "e1", "status": "running" if body.get("resume") else "rolled_back", "lineage": 1}
+        self.executions.setdefault("e1", {"looks": 0, **execution})
+        return JSONResponse({"rollback": {"id": "r1"}, "execution": execution, "message": "Rolled back"})
+
     async def _checkpoints(self, request: Request) -> Response:
+        if request.method == "POST":
+            return JSONResponse({"checkpoint": {"id": "c9", **(await request.json())}}, 201)
         item = {"id": "c1", "execution_id": request.query_params["execution_id"], "checkpoint_number": 1}
         item |= {"checkpoint_name": "[red]plan\x1b[2J", "state_size_bytes": 2048, "created_at": NOW}
         return JSONResponse({"checkpoints": [item], "total": 1, "limit": 20, "next_cursor": None})
 
     async def _checkpoint(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            return Response(status_code=204)
         return JSONResponse({"id": request.path_params["id"], "checkpoint_number": 1, "checksum": "sha256:ab"})
 
     async def _checkpoint_data(self, request: Request) -> Response:

@@ -64,6 +64,50 @@ def test_runs_checkpoints_and_failures(client: OmiumClient, api: FakeApi) -> Non
     assert client.failures.list(status="unresolved")["failures"][0]["failure_type"] == "ModelUnavailable"
 
 
+def test_steering(client: OmiumClient, api: FakeApi) -> None:
+    assert client.executions.pause("e1")["pause_requested"] is True
+    assert client.executions.cancel("e1", reason="enough")["execution"]["status"] == "cancelled"
+    assert client.executions.lineage("e1")["lineages"][1]["reason"] == "bad"
+    assert client.checkpoints.create("e1", "mine", metadata={"by": "ada"})["checkpoint"]["id"] == "c9"
+    assert client.checkpoints.plan_rollback("c1")["plan"]["blocked"] is True
+    with pytest.raises(Conflict) as caught:
+        client.checkpoints.rollback("c1", reason="bad", trigger_type="policy")
+    assert caught.value.code == "ROLLBACK_BLOCKED"
+    assert caught.value.details["plan"]["irreversible"][0]["tool"] == "send_letter"
+    with pytest.raises(Conflict):
+        client.executions.restore_from_checkpoint("c1")
+    restored = client.executions.restore_from_checkpoint("c1", confirm=True)
+    assert (restored["id"], api.seen[-2].body) == ("e1", {"resume": True, "confirm": True})
+    assert client.checkpoints.list("e1", kind="named", lineage=1)["total"] == 1
+    assert api.seen[-1].query == {"execution_id": "e1", "kind": "named", "lineage": "1"}
+    assert client.approvals.edit("a1", {"x": 1})["approval"]["status"] == "edited"
+    assert client.consensus.acknowledge("l1", "ada")["consensus_reached"] is True
+
+
+async def test_steering_async(server: ApiServer, api: FakeApi) -> None:
+    async with AsyncOmiumClient(API_KEY, server.url) as client:
+        assert (await client.executions.restore_from_checkpoint("c1", confirm=True))["id"] == "e1"
+        assert (await client.executions.fork("e1", "c1", inputs={"a": 1}))["execution"]["id"] == "e9"
+        assert (await client.approvals.approve("a1"))["approval"]["status"] == "approved"
+
+
+def test_steering_is_safe_to_repeat(client: OmiumClient, api: FakeApi) -> None:
+    commands: list[Callable[[], object]] = [
+        lambda: client.executions.pause("e1"),
+        lambda: client.executions.resume("e1"),
+        lambda: client.executions.cancel("e1"),
+        lambda: client.executions.fork("e1", "c1"),
+        lambda: client.checkpoints.rollback("c1", confirm=True),
+        lambda: client.approvals.approve("a1"),
+        lambda: client.consensus.acknowledge("l1", "ada"),
+    ]
+    for command in commands:
+        api.faults, api.seen = [Cut()], []
+        command()
+        assert len(api.seen) == 2
+        assert len({seen.headers["idempotency-key"] for seen in api.seen}) == 1
+
+
 def test_every_start_has_its_own_key(client: OmiumClient, api: FakeApi) -> None:
     for _ in range(2):
         client.workflows.execute("w1")
