@@ -26,6 +26,7 @@ from api.routes import (
     health,
     history,
     policies,
+    recovery,
     steering,
     workflows,
 )
@@ -82,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         approvals,
         consensus,
         failures,
+        recovery,
         policies,
         frameworks,
     )

@@ -16,6 +16,7 @@ from api.services.failures import FailureService
 from api.services.forks import ForkService
 from api.services.lineage import LineageService
 from api.services.policies import PolicyService
+from api.services.recovery import RecoveryService
 from api.services.retries import RetryService
 from api.services.rollbacks import RollbackService
 from api.services.steering import SteeringService
@@ -62,3 +63,4 @@ Approvals = Annotated[ApprovalService, _service(ApprovalService)]
 Consensus = Annotated[ConsensusService, _service(ConsensusService)]
 Failures = Annotated[FailureService, _service(FailureService)]
 Policies = Annotated[PolicyService, _service(PolicyService)]
+Recovery = Annotated[RecoveryService, _service(RecoveryService)]

@@ -12,6 +12,11 @@ from pydantic import BaseModel
 class FailureView(BaseModel):
     id: UUID
     execution_id: UUID
+    agent_id: UUID | None
+    #: The last checkpoint before it.
+    checkpoint_id: UUID | None
+    lineage: int
+    step_index: int | None
     step_name: str | None
     failure_type: str
     severity: str
@@ -21,6 +26,8 @@ class FailureView(BaseModel):
     recovery_suggestion: str | None
     suggested_fix: str | None
     is_recoverable: bool
+    #: The type of the last thing that was done about it.
+    recovery_action: str | None
     recovery_status: str
     metadata: dict[str, Any]
     created_at: datetime
@@ -39,4 +46,6 @@ class FailureList(BaseModel):
     total: int
     limit: int
     next_cursor: UUID | None
+    page: int
+    per_page: int
     pagination: Pagination

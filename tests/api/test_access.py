@@ -24,6 +24,8 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/v1/workflows"): {"name": "w", "framework": "langgraph", "workflow_definition": {}},
     ("post", "/api/v1/approvals/{approval_id}/edit"): {"value": 1},
     ("post", "/api/v1/approvals/{approval_id}/answer"): {"decision": "approve"},
+    ("post", "/api/v1/policies"): {"name": "p", "policy_type": "retry", "policy_config": {"max_retries": 1}},
+    ("post", "/api/v1/failures/{failure_id}/recover"): {"action_type": "retry"},
     ("post", "/api/v1/consensus/{log_id}/acknowledge"): {"agent_id": "auditor"},
 }
 
@@ -40,6 +42,7 @@ async def ask(client: httpx.AsyncClient, method: str, path: str, row: Owned) -> 
     """Calls an operation with the ids of a tenant's rows, wherever it takes one."""
     ids = {"workflow_id": row.workflow, "execution_id": row.execution, "checkpoint_id": row.checkpoint}
     ids = {**ids, "failure_id": row.failure, "approval_id": row.approval, "log_id": row.log}
+    ids = {**ids, "policy_id": row.policy, "action_id": row.action}
     url = re.sub(r"{(\w+)}", lambda found: str(ids.get(found[1], "langgraph")), path)
     body = BODIES.get((method, path), {"workflow_id": str(row.workflow)} if path.endswith("/executions") else {})
     if path.endswith("/checkpoints"):
@@ -99,13 +102,18 @@ async def test_filters_and_cursors_do_not_lead_to_another_tenant(
         ("workflows", "workflows", {"cursor": new_id()}),
         ("executions", "executions", {"cursor": new_id()}),
         ("failures", "failures", {"cursor": new_id()}),
+        ("policies", "policies", {"cursor": new_id()}),
+        ("recovery-actions", "recovery_actions", {"cursor": new_id()}),
     ):
         found = (await http.get(f"/api/v1/{path}", params=filters)).json()
-        assert [row["id"] for row in found[name]] == [str(getattr(ours, path[:-1]))]
+        mine = {"policies": ours.policy, "recovery-actions": ours.action}.get(path) or getattr(ours, path[:-1])
+        assert [row["id"] for row in found[name]] == [str(mine)]
         assert found["total"] == 1
     for path, filters in (
         ("executions", {"workflow_id": theirs.workflow}),
         ("failures", {"execution_id": theirs.execution}),
+        ("policies", {"workflow_id": theirs.workflow}),
+        ("recovery-actions", {"failure_id": theirs.failure}),
         ("executions", {"cursor": theirs.execution, "workflow_id": theirs.workflow}),
     ):
         assert (await http.get(f"/api/v1/{path}", params=filters)).json()["total"] == 0
