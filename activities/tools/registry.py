@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import importlib
 import json
@@ -104,7 +105,10 @@ class ToolRegistry:
     async def undo(self, name: str, inverse: str, arguments: JsonObject, result: Json, idempotency_key: str) -> None:
         """Undoes a call of the tool `name` by calling its inverse. `ToolFailed` as `run`, or if the inverse is unknown."""
         undoing = self._undoing.get(inverse) or self.get(inverse)
-        await self._run(undoing, bound_arguments(self._tools.get(name), undoing, arguments, result), idempotency_key)
+        given = bound_arguments(self._tools.get(name), undoing, arguments, result)
+        # what an inverse returns is for nobody
+        with contextlib.suppress(UnusableResult):
+            await self._run(undoing, given, idempotency_key)
 
     async def _run(self, tool: Tool, arguments: JsonObject, idempotency_key: str) -> Json:
         problems = argument_problems(self._validators[tool.name], arguments)

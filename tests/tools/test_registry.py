@@ -315,6 +315,7 @@ async def test_calls_that_change_the_world_say_how_they_are_undone(module: Modul
 
         def back(result: str):
             undone.append(result)
+            return undone.append
 
         @tool(inverse=back)
         async def move(to: str) -> str:
