@@ -1,4 +1,4 @@
-"""Executions: start exactly one per wish, read, take up again.
+"""Executions: start exactly one per wish, read.
 
 Two systems, one order of writing: the row is committed first, then the workflow is started under an id made from the row's.
 If this process dies in between, the reconciler in the workers starts it.
@@ -30,14 +30,12 @@ from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page
 from models.repositories.events import EventRepository
 from models.repositories.executions import ExecutionRepository
-from models.repositories.failures import FailureRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import LineageRepository
 from models.repositories.workflows import WorkflowRepository
 from models.tables import Agent, Execution, ExecutionEvent
-from models.tables.base import now
-from omium_core.errors import ExecutionCannotRetry, InvalidInput, Problem, WorkflowNotActive
+from omium_core.errors import InvalidInput, Problem, WorkflowNotActive
 
 STARTED = Counter("omium_executions_total", "Executions started", ["framework"])
 
@@ -106,44 +104,6 @@ class ExecutionService:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             return list(await EventRepository(session, caller.tenant_id).list(execution_id, after=after, limit=limit))
 
-    async def retry(self, caller: Principal, execution_id: UUID, idempotency_key: str | None) -> ExecutionSummary:
-        """Takes a failed or cancelled execution up again from its last checkpoint; answered calls are not repeated."""
-        request_hash = retry_hash(execution_id)
-        async with self._process.database.transaction() as session:
-            executions = ExecutionRepository(session, caller.tenant_id)
-            # the lock also makes a repetition with the same key wait for the first
-            execution = await executions.get(execution_id, lock=True)
-            if await self._earlier(session, caller, idempotency_key, request_hash) is not None:
-                usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
-                return views.execution_summary(execution, usage.get(execution_id, []))
-            if execution.status not in ("failed", "cancelled"):
-                raise ExecutionCannotRetry(
-                    f"Only a failed or cancelled execution can be retried; this one is {execution.status}.",
-                    execution_id=str(execution_id),
-                    status=execution.status,
-                )
-            await idempotency.claim(session, caller, idempotency_key, request_hash, execution_id)
-            for agent in await executions.agents(execution_id, execution.lineage):
-                if agent.status in ("failed", "cancelled", "running"):
-                    agent.status, agent.failures, agent.error, agent.completed_at = "pending", 0, None, None
-                    session.add(agent)
-            await FailureRepository(session, caller.tenant_id).take_up(execution_id)
-            execution.status, execution.error_message, execution.completed_at = "pending", None, None
-            execution.retry_count += 1
-            execution.updated_at = now()
-            session.add(execution)
-            session.add(
-                ExecutionEvent(
-                    tenant_id=caller.tenant_id,
-                    execution_id=execution_id,
-                    event_type="execution.retried",
-                    data={"retry_count": execution.retry_count},
-                )
-            )
-            usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
-        await launch_now(self._process, execution)
-        return views.execution_summary(execution, usage.get(execution_id, []))
-
     async def search(
         self, caller: Principal, page: Page, **filters: Any
     ) -> tuple[Listing[Execution], list[ExecutionSummary]]:
@@ -206,8 +166,3 @@ class ExecutionService:
         ]
         await ExecutionRepository(session, caller.tenant_id).add(execution, agents)
         return execution
-
-
-def retry_hash(execution_id: UUID) -> str:
-    """What an Idempotency-Key of a retry stands for."""
-    return idempotency.request_hash("retry", execution_id)

@@ -16,9 +16,9 @@ from api.auth.principal import Principal
 from api.schemas.recovery import RecoverAnswer, RecoverRequest, RecoveryActionView
 from api.schemas.steering import PauseRequest
 from api.services import idempotency, views
-from api.services.executions import ExecutionService
 from api.services.recovery_names import with_names
 from api.services.recovery_wishes import Wanted, read_wanted
+from api.services.retries import RetryService
 from api.services.rollbacks import RollbackService
 from api.services.steering import SteeringService
 from api.wiring import Wiring
@@ -50,7 +50,7 @@ class _Begun:
 class RecoveryService:
     def __init__(self, process: Wiring) -> None:
         self._process = process
-        self._executions = ExecutionService(process)
+        self._retries = RetryService(process)
         self._steering = SteeringService(process)
         self._rollbacks = RollbackService(process)
 
@@ -104,7 +104,7 @@ class RecoveryService:
                 await self._pause(caller, execution, wanted, key)
             return True
         if begun.row.meta.get("how") == "retry":
-            await self._executions.retry(caller, execution.id, key)
+            await self._retries.retry(caller, execution.id, key)
             return True
         if begun.row.meta.get("how") == "resume":
             await self._steering.resume(caller, execution.id, key)

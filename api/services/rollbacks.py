@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +27,9 @@ from models.wire_commands import CommandResult, RollbackCommand
 from omium_core.errors import InvalidInput, Problem, RollbackBlocked, RollbackFailed, Unavailable
 
 #: How often a command is tried while a run is being started or is just closing.
-_TRIES = 4
+_TRIES = 5
+#: Seconds after the second of them; grows by as much with each.
+_PAUSE = 0.1
 
 
 class RollbackService:
@@ -91,17 +94,22 @@ class RollbackService:
         return rollback, result is None or rollback is None or rollback.status == "in_progress"
 
     async def _send(self, execution: Execution, command: RollbackCommand) -> CommandResult | None:
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
                 if execution.status in ENDED:
                     start = await start_for(self._process, execution, command.id)
                     return await commands.send_with_start(self._process, execution, "rollback", command, start)
                 return await commands.send(self._process, execution, "rollback", command)
-            except commands.NoRun:
+            except (commands.NoRun, RollbackFailed) as refused:
+                # the run ended in this moment, or is just closing: then another one is opened for the command
+                await asyncio.sleep(_PAUSE * attempt)
+                before = execution.status
                 async with self._process.database.transaction() as session:
                     execution = await ExecutionRepository(session, execution.tenant_id).get(execution.id)
                 if execution.status == "pending":
                     await launch_now(self._process, execution)
+                elif isinstance(refused, RollbackFailed) and execution.status == before and attempt == _TRIES - 1:
+                    raise
         raise Unavailable("The run does not take the command now; try again in a moment.")
 
     async def _answer(self, execution: Execution, rollback: Rollback | None, *, requested: bool) -> RollbackAnswer:

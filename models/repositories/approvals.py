@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Text, cast, func, select, update
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
@@ -49,3 +49,17 @@ class ApprovalRepository(Repository):
             )
         )
         return int((await self.session.execute(query)).scalar_one())
+
+    async def set_aside(self, execution_id: UUID, lineage: int, mark: str) -> None:
+        """Makes room for the same questions: those that were cancelled keep their rows under another id of the question."""
+        await self.session.execute(
+            update(Approval)
+            .where(
+                col(Approval.tenant_id) == self.tenant_id,
+                col(Approval.execution_id) == execution_id,
+                col(Approval.lineage) == lineage,
+                col(Approval.status) == "cancelled",
+                col(Approval.interrupt_id).not_like(f"%{mark}%"),
+            )
+            .values(interrupt_id=func.left(col(Approval.interrupt_id), 200) + mark + cast(col(Approval.id), Text))
+        )
