@@ -18,7 +18,7 @@ from autogen_ext.models.openai import BaseOpenAIChatCompletionClient
 from activities.adapters.autogen import schema
 from activities.adapters.autogen.turns import TurnControl
 from activities.adapters.base import ModelEndpoint
-from activities.adapters.langgraph.clients import client_for
+from activities.adapters.model_clients import client_for
 
 #: What a model can do whose name AutoGen does not know.
 _UNKNOWN: Final = ModelInfo(

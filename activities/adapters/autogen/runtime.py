@@ -19,7 +19,7 @@ from activities.adapters.autogen.spec import TeamSpec
 from activities.adapters.autogen.states import TeamState, bare
 from activities.adapters.autogen.turns import Asked, TurnControl, finish
 from activities.adapters.base import BadDefinition, Interrupt, JsonObject, ModelEndpoint, StepContext, ToolBox
-from activities.adapters.langgraph.clients import step_error
+from activities.adapters.model_clients import step_error
 
 #: How AutoGen says that nothing of a graph is left to run.
 _GRAPH_END: Final = "Digraph execution is complete"

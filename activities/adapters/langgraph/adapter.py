@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from activities.adapters.base import Adapter, BadDefinition, JsonObject, StepContext, StepResult, ToolBox
 from activities.adapters.langgraph import values
 from activities.adapters.langgraph.build import compile_graph, first_input, written_fields
-from activities.adapters.langgraph.clients import step_error
 from activities.adapters.langgraph.definition import DEFINITION, UNKNOWN_STEP, first_nodes
 from activities.adapters.langgraph.loading import Entrypoints, NotLoadable
 from activities.adapters.langgraph.program import Program, Progress, advance, begin
@@ -23,6 +22,7 @@ from activities.adapters.langgraph.routing import step_name
 from activities.adapters.langgraph.saver import Session
 from activities.adapters.langgraph.spec import EntrypointDefinition, GraphDefinition, is_entrypoint
 from activities.adapters.langgraph.view import FORMAT, plain, view
+from activities.adapters.model_clients import step_error
 from omium_core.errors import Problem
 from omium_core.settings import Settings
 

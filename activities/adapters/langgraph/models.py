@@ -13,9 +13,9 @@ from jsonschema import Draft202012Validator
 from openai.types.chat import ChatCompletionMessage
 
 from activities.adapters.base import Json, JsonObject, StepContext, StepError, ToolSpec
-from activities.adapters.langgraph.clients import client_for, step_error
 from activities.adapters.langgraph.spec import LlmNode
 from activities.adapters.langgraph.values import as_text, loads
+from activities.adapters.model_clients import client_for, step_error
 
 
 class BadAnswer(StepError):

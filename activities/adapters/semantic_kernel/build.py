@@ -18,7 +18,7 @@ from semantic_kernel.prompt_template import InputVariable, KernelPromptTemplate,
 from semantic_kernel.prompt_template.prompt_template_base import PromptTemplateBase
 
 from activities.adapters.base import Json, JsonObject, StepContext, ToolBox
-from activities.adapters.langgraph.clients import client_for
+from activities.adapters.model_clients import client_for
 from activities.adapters.semantic_kernel import prompts
 from activities.adapters.semantic_kernel.reading import Agent, Function
 from activities.adapters.semantic_kernel.schema import AgentFields, FunctionChoice, ModelFields

@@ -9,7 +9,7 @@ import httpx
 from semantic_kernel.exceptions import BlockException
 
 from activities.adapters.base import BadDefinition, ModelUnavailable, StepError, ToolFailed
-from activities.adapters.langgraph.clients import step_error
+from activities.adapters.model_clients import step_error
 from activities.adapters.semantic_kernel.handlebars import HandlebarsError
 from activities.templates import TemplateError
 
