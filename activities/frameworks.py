@@ -10,6 +10,7 @@ from pathlib import Path
 from temporalio import activity
 
 from activities.adapters.base import Adapter, Json, JsonObject, ToolFailed, ToolSpec
+from activities.adapters.flow.adapter import FlowAdapter
 from activities.adapters.registry import definition_for, load_adapter
 from activities.contracts.reading import bare
 from activities.loops import LoopThread
@@ -42,9 +43,16 @@ class Frameworks:
     async def adapter(self, framework: str) -> Adapter:
         task = self._adapters.get(framework)
         if task is None:
-            task = asyncio.create_task(asyncio.to_thread(self._load, framework, self._settings, self._scratch))
-            self._adapters[framework] = task
+            task = self._adapters[framework] = asyncio.create_task(self._loaded(framework))
         return await asyncio.shield(task)
+
+    async def _loaded(self, framework: str) -> Adapter:
+        adapter = await asyncio.to_thread(self._load, framework, self._settings, self._scratch)
+        if isinstance(adapter, FlowAdapter):
+            loop = asyncio.get_running_loop()
+            # asked in a thread: what its nodes need is what this process has loaded
+            adapter.load = lambda name: asyncio.run_coroutine_threadsafe(self.adapter(name), loop).result()
+        return adapter
 
     @activity.defn(name="check_definition")
     async def check_definition(self, check: CheckInput) -> CheckOutcome:

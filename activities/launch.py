@@ -15,6 +15,7 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 
+from activities.policies.texts import without_texts
 from activities.position import Position, flow_nodes
 from models.tables import Execution
 from models.wire import RunInput, RunLimits
@@ -56,7 +57,7 @@ def run_input(
         retry=execution.retry_count,
         definition=stands.definition,
         flow=flow_nodes(execution),
-        policy=None if execution.policy is None else _POLICY.validate_python(execution.policy),
+        policy=None if execution.policy is None else without_texts(_POLICY.validate_python(execution.policy)),
         branches=stands.branches,
         next_index=stands.next_index,
         log_index=stands.log_index,

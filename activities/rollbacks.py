@@ -17,6 +17,7 @@ from activities.adapters.base import Edit, Json, JsonObject
 from activities.edits import read_edits
 from activities.frameworks import Frameworks
 from activities.heartbeat import heartbeat
+from activities.policies.texts import filled
 from activities.rollback_plan import RollbackPlan, plan_rollback
 from activities.sources import Continuation, Source, continue_from, read_source
 from activities.stores.base import ObjectStoreUnavailable
@@ -103,7 +104,7 @@ class RollbackActivities:
             return (await self._frameworks.adapter(wish.framework)).start(definition, inputs)
 
         try:
-            edits = await self._edits(wish)
+            edits = await self._edits(wish, source.execution.policy)
             return _Prepared(source, await continue_from(self._values, source, edits, start=start))
         except Exception as error:
             if isinstance(error, (OmiumError, ObjectStoreUnavailable)) or is_database_away(error):
@@ -111,10 +112,13 @@ class RollbackActivities:
             log.error("edits could not be applied", execution_id=wish.execution_id, exc_info=error)
             raise RollbackFailed(f"The edits could not be applied ({type(error).__name__}).") from error
 
-    async def _edits(self, wish: RollbackInput) -> Edit:
+    async def _edits(self, wish: RollbackInput, policy: JsonObject | None) -> Edit:
         given: Json = wish.edits
         if wish.edits_blob:
             given = await self._values.get(wish.tenant_id, wish.edits_blob)
+        if wish.policy_source:
+            parts = ("prompts", "append_prompts")
+            given = {**given, **{p: filled(given[p], policy, wish.policy_source) for p in parts if p in given}}
         return read_edits(given)
 
     async def _give_up(self, rollback: Rollback, ours: str, said: str = "") -> RollbackOutcome:

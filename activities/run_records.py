@@ -19,6 +19,7 @@ from activities import failures, questions
 from activities.adapters.base import JsonObject
 from activities.adapters.flow.definition import DEFINITION as FLOW
 from activities.heartbeat import heartbeat
+from activities.policies.texts import filled
 from activities.records import Records
 from activities.stores.values import Stored, ValueStore
 from models.database import Database
@@ -153,7 +154,7 @@ async def _record_failure(db: AsyncSession, failure: FailureInput) -> None:
             failure_id=row.id,
             command_id=failure.command_id,
             action_type=failure.action,
-            action_config=failure.action_config,
+            action_config=await _with_texts(db, failure),
             status="completed" if at_once else "in_progress",
             success=True if at_once else None,
             started_at=now(),
@@ -167,6 +168,15 @@ async def _record_failure(db: AsyncSession, failure: FailureInput) -> None:
         await questions.reopen(db, tenant, execution, failure.lineage, failure.step.index)
     data = {"failure_id": str(row.id), "failure_type": failure.failure_type, "action": failure.action}
     await _event(db, failure, "recovery.action", {**data, "step": failure.step.index, "why": failure.note})
+
+
+async def _with_texts(db: AsyncSession, failure: FailureInput) -> dict[str, Any]:
+    """What was done, with the prompts that a run does not carry."""
+    config = failure.action_config
+    if not config.get("prompts"):
+        return config
+    policy: JsonObject | None = (await db.execute(select(col(Execution.policy)).where(*_is(failure)))).scalar_one()
+    return {**config, "prompts": filled(config["prompts"], policy, config.get("source", ""))}
 
 
 async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) -> None:

@@ -110,34 +110,36 @@ async def before(work: StepWork, committed: int) -> Gate:
 
 async def after(work: StepWork, result: StepResult, committed: int) -> tuple[Gate, StepResult, StepContract | None]:
     """What keeps a result from counting; the result with a person's edit; the contract that it fulfils."""
-    ends = result.next_step is None
-    if not work.steps and not (work.end and ends):
+    if not work.steps and not (work.end and result.next_step is None):
         return Gate(), result, None
-    units, output = result.units or work.units, result.unit
-    if work.end and ends:
-        # a node is judged by what it gives to the flow
-        contract, output = for_step(work.steps + work.end, units, work.units or None), result.outputs
-    else:
-        contract = for_step(work.steps, units, work.units)
-    earlier, later = work.scope(work.state), work.scope(result.state, output)
+    units = result.units or work.units
+    contract = for_step(work.steps, units, work.units or None)
+    earlier = work.scope(work.state)
     if contract.late.handoffs and not committed:
         # who took over only running could tell: the vote is made up for, and the answered calls are kept meanwhile
         asked = await asyncio.to_thread(work.late_handoff, contract)
         if asked is not None:
             return Gate(handoff=asked), result, contract
-    await asyncio.to_thread(contract.check_after, earlier, later)
-    questions = await asyncio.to_thread(contract.approvals, "after", later)
+    judged = [(contract, work.scope(result.state, result.unit))]
+    if work.end and result.next_step is None:
+        # a node is judged by what it gives to the flow, each of its steps by what it made
+        judged.append((for_step(work.end, units), work.scope(result.state, result.outputs)))
+    questions: list[ApprovalWish] = []
+    for part, later in judged:
+        await asyncio.to_thread(part.check_after, earlier, later)
+        questions += await asyncio.to_thread(part.approvals, "after", later)
+    whole = replace(contract, contracts=judged[-1][0].contracts + work.steps) if len(judged) > 1 else contract
     unanswered = _unanswered(questions, work.answers)
     if unanswered:
-        return Gate(unanswered), result, contract
+        return Gate(unanswered), result, whole
     for value in _edits(questions, work.answers):
         result = replace(
             result,
-            state=_edited(work, result.state, value, contract.units),
+            state=_edited(work, result.state, value, units),
             unit=value,
             outputs=_edited_outputs(result.outputs, value),
         )
-    return Gate(), result, contract
+    return Gate(), result, whole
 
 
 def _unanswered(questions: Sequence[ApprovalWish], answers: Mapping[str, Answer]) -> list[ApprovalWish]:

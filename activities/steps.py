@@ -30,6 +30,7 @@ from activities.adapters.base import (
     StepTimedOut,
     StorageUnavailable,
 )
+from activities.adapters.flow.adapter import FlowAdapter
 from activities.adapters.flow.definition import DEFINITION as FLOW
 from activities.adapters.registry import definition_for
 from activities.contracts import reading
@@ -139,7 +140,10 @@ class StepActivities:
             return state
         if step.node:
             ends = {node: await self._values.get(step.tenant_id, blob) for node, blob in step.sources.items()}
-            return await asyncio.to_thread(FLOW.begin, definition, step.node, inputs, ends)
+            wrapper = await asyncio.to_thread(FLOW.begin, definition, step.node, inputs, ends)
+            adapter = await self._frameworks.adapter(step.framework)
+            assert isinstance(adapter, FlowAdapter), "only flows have nodes"
+            return None if wrapper is None else await adapter.prepare(definition, wrapper)
         return (await self._frameworks.adapter(step.framework)).start(definition, inputs)
 
     async def _do(self, step: StepInput, attempt: int, work: StepWork) -> StepOutcome:

@@ -269,6 +269,8 @@ class RollbackInput:
     trigger_type: str = "manual"
     edits: dict[str, Any] = field(default_factory=dict)
     edits_blob: str = ""
+    #: The action of the run's policy that asked for it: the texts of its prompts are in the stored policy.
+    policy_source: str = ""
     resume: bool = False
     confirm: bool = False
     actor: str = ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import importlib.util
 import signal
@@ -91,20 +90,24 @@ async def _serve_queues(
     reconciler: Reconciler,
     stop: asyncio.Event,
 ) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        for framework in settings.frameworks:
-            await stack.enter_async_context(build_worker(client, framework, settings, activities))
-        log.info("worker is ready", frameworks=settings.frameworks)
-        if settings.ready_file is not None:
-            settings.ready_file.touch()
-        tasks = [asyncio.create_task(reconciler.run())]
-        tasks += [asyncio.create_task(_preload(frameworks, settings))]
-        ended = [asyncio.create_task(stop.wait()), tasks[0]]
-        await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*tasks, *ended):
+    workers = [build_worker(client, framework, settings, activities) for framework in settings.frameworks]
+    serving = [asyncio.create_task(worker.run()) for worker in workers]
+    log.info("worker is ready", frameworks=settings.frameworks)
+    if settings.ready_file is not None:
+        settings.ready_file.touch()
+    repairing = asyncio.create_task(reconciler.run())
+    preloading = asyncio.create_task(_preload(frameworks, settings))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((stopping, repairing, *serving), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (repairing, preloading, stopping):
             task.cancel()
-    if tasks[0].done() and not tasks[0].cancelled():
-        tasks[0].result()
+        # each waits for its pollers: all at once, or the last queue would wait for all others
+        await asyncio.gather(*(worker.shutdown() for worker in workers))
+    for task in (*serving, repairing):
+        if task.done() and not task.cancelled():
+            task.result()
 
 
 async def _preload(frameworks: Frameworks, settings: Settings) -> None:

@@ -130,7 +130,7 @@ class Calls:
         await self._record("record_failure", failure, f"recover: {action.type}")
 
     async def roll_back(
-        self, command: RollbackCommand, lineage: int, checkpoint_id: str, definition: str
+        self, command: RollbackCommand, lineage: int, checkpoint_id: str, definition: str, policy_source: str = ""
     ) -> RollbackOutcome:
         run = self._run
         outcome: RollbackOutcome = await workflow.execute_activity(
@@ -150,6 +150,7 @@ class Calls:
                 trigger_type=command.trigger_type,
                 edits=command.edits,
                 edits_blob=command.edits_blob,
+                policy_source=policy_source,
                 resume=command.resume,
                 confirm=command.confirm,
                 actor=command.actor,

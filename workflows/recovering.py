@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from models.wire import Branch, CheckpointRef, RollbackOutcome, RunInput
     from models.wire_commands import ApproveCommand, CancelCommand, CommandResult, RollbackCommand
-    from models.wire_recovery import FailureInfo, RecoveryAction, RunPolicy, Spent, Usage
+    from models.wire_recovery import Decision, FailureInfo, RecoveryAction, RunPolicy, Spent, Usage
     from workflows import plan, recovery
     from workflows.calls import Calls, reason_of
 
@@ -54,12 +54,12 @@ class Recovering:
     def _set(self, state: str, reason: str = "", note: str = "") -> None:
         raise NotImplementedError
 
-    async def _roll_back(self, command: RollbackCommand) -> RollbackOutcome:
+    async def _roll_back(self, command: RollbackCommand, policy_source: str = "") -> RollbackOutcome:
         """Cancels what runs, lets the activity undo and move the run, and stands where it says."""
         await self._stand_still()
         before = (self._state, self._reason)
         self._set("rolling_back")
-        outcome = await self._calls.roll_back(command, self._lineage, self._last().id, self._definition)
+        outcome = await self._calls.roll_back(command, self._lineage, self._last().id, self._definition, policy_source)
         if outcome.error:
             # what was cancelled begins again, in rows that the activity may have closed
             for branch in self._branches.values():
@@ -96,7 +96,8 @@ class Recovering:
     async def _failed(self, branch: Branch, error: ActivityError | ApplicationError) -> None:
         """Does about a failure what the policy says. Without one, or when nothing is left to do, the run fails."""
         reason = reason_of(error)
-        info = FailureInfo(reason.type, reason.retryable, branch.step.name if branch.step else "", reason.units)
+        step = branch.step.name if branch.step else ""
+        info = FailureInfo(reason.type, reason.retryable, step, reason.units, branch.node)
         used = Usage(self._totals["tokens"], self._totals["model_calls"])
         decision = recovery.decide(info, self._run.policy or RunPolicy(), self._spent, used)
         self._spent = decision.spent
@@ -113,11 +114,11 @@ class Recovering:
         elif decision.action.type in ("retry", "retry_failed_part") and not decision.action.redo:
             branch.not_before = workflow.time() + decision.delay if decision.delay else 0.0
         else:
-            await self._go_back(decision.action, decision.delay, decision.why, command_id)
+            await self._go_back(decision.action, decision, command_id)
 
-    async def _go_back(self, action: RecoveryAction, delay: float, why: str, command_id: str) -> None:
+    async def _go_back(self, action: RecoveryAction, decision: Decision, command_id: str) -> None:
         """A rollback by the policy, with its edits. What it may not do, a person has to decide."""
-        if delay and await self._called_within(delay):
+        if decision.delay and await self._called_within(decision.delay):
             return
         edits: dict[str, object] = {"models": action.models} if action.models else {}
         if action.prompts:
@@ -126,12 +127,13 @@ class Recovering:
             RollbackCommand(
                 id=command_id,
                 checkpoint=f"{action.to}-{action.steps_back}" if action.steps_back else action.to,
-                reason=why[:REASON_LENGTH],
+                reason=decision.why[:REASON_LENGTH],
                 trigger_type="policy",
                 edits=edits,
                 resume=action.resume,
                 confirm=(self._run.policy or RunPolicy()).allow_irreversible,
-            )
+            ),
+            decision.source,
         )
         if outcome.error:
             self._hold, self._hold_note = "recovery", outcome.error

@@ -13,9 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
+from omium_core import temporal
 from tests.support.platform import Platform, running_platform
 from tests.support.stack import wait_until
+from tests.workflows.scenarios import connect
+from workflows.agent_run import AgentRun
 
 #: A pause is soft or hard, and a rollback waits or goes on, by its place in the sequence.
 COMMANDS = ("pause", "resume", "cancel", "roll back", "retry")
@@ -137,3 +141,13 @@ def test_every_sequence_leaves_a_run_that_ends(platform: Platform, sequences: li
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         list(pool.map(steer, sequences))
+
+
+@pytest.mark.timeout(300)
+async def test_all_that_happened_replays(platform: Platform) -> None:
+    """Whatever came when, the workflow decides the same again: a worker that takes a run over stands where the other stood."""
+    client = await connect(platform)
+    runs = client.list_workflows(f"WorkflowType = '{temporal.RUN_WORKFLOW}'")
+    replayer = Replayer(workflows=[AgentRun], workflow_runner=UnsandboxedWorkflowRunner())
+    results = await replayer.replay_workflows(runs.map_histories(), raise_on_replay_failure=False)
+    assert results.replay_failures == {}

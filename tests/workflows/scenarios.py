@@ -10,7 +10,7 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,22 @@ CREW: dict[str, Any] = {
             "draft": {"description": f"{CANARY} {{topic}}", "expected_output": f"{CANARY} line", "agent": "writer"},
             "shorten": {"description": f"{CANARY} shorter", "expected_output": f"{CANARY} word", "agent": "writer"},
         },
+    },
+}
+FLOW: dict[str, Any] = {
+    "name": "two branches and a join",
+    "framework": "flow",
+    "workflow_definition": {
+        "agents": [
+            {"id": "graph", "framework": "langgraph", "config": GRAPH["workflow_definition"]},
+            {"id": "crew", "framework": "crewai", "config": CREW["workflow_definition"]},
+        ],
+        "flow": [
+            {"step": "left", "agent": "graph", "inputs": ["topic"], "outputs": {"page": "page"}, "depends_on": []},
+            {"step": "right", "agent": "crew", "inputs": ["topic"], "outputs": {"word": "raw"}, "depends_on": []},
+            {"step": "never", "agent": "graph", "inputs": ["topic"], "when": "topic == 'nothing'", "depends_on": []},
+            {"step": "join", "agent": "crew", "inputs": ["topic", "page"], "depends_on": ["left", "right", "never"]},
+        ],
     },
 }
 INPUTS = {"topic": f"{CANARY}-input"}
@@ -120,7 +136,93 @@ async def _record(platform: Platform) -> dict[str, Recorded]:
     await run_of(client, platform.get(execution_id)).cancel()
     found["cancelled"] = await told(execution_id)
     platform.model.release("never")
+    return {**found, **await _record_steered(platform, client, told)}
+
+
+async def _record_steered(
+    platform: Platform, client: Client, told: Callable[[str], Awaitable[Recorded]]
+) -> dict[str, Recorded]:
+    """Runs that people steered, or that waited for them."""
+    found: dict[str, Recorded] = {}
+
+    async def held(workflow: dict[str, Any]) -> tuple[str, str]:
+        """A run whose first call is held back, and the name of what holds it."""
+        seen = len(platform.model.calls)
+        platform.model.set_script([ANSWER], hold_call=seen + 1)
+        execution_id = platform.start(workflow, INPUTS)
+        await asyncio.to_thread(platform.model.wait_until_held)
+        return execution_id, f"call-{seen + 1}"
+
+    def post(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        answer = platform.http.post(path, json=body or {})
+        assert answer.status_code in (200, 202), answer.text
+        shown: dict[str, Any] = answer.json()
+        return shown
+
+    def newest(execution_id: str) -> str:
+        found = platform.http.get("/checkpoints", params={"execution_id": execution_id}).json()
+        return str(found["checkpoints"][0]["id"])
+
+    execution_id, call = await held(GRAPH)
+    post(f"/executions/{execution_id}/pause")
+    platform.model.release(call)
+    platform.wait_for_status(execution_id, ["paused"])
+    post(f"/executions/{execution_id}/resume")
+    found["paused"] = await told(execution_id)
+
+    execution_id, call = await held(CREW)
+    post(f"/executions/{execution_id}/pause", {"mode": "hard"})
+    post(f"/executions/{execution_id}/cancel", {"reason": "enough"})
+    found["stopped"] = await told(execution_id)
+    platform.model.release(call)
+
+    seen = len(platform.model.calls)
+    platform.model.set_script([ANSWER], hold_call=seen + 2)
+    execution_id = platform.start(GRAPH, INPUTS)
+    await asyncio.to_thread(platform.model.wait_until_held)
+    edits = {"prompts": {"write": f"{CANARY}-edit {{{{ topic }}}}"}}
+    post(f"/checkpoints/{newest(execution_id)}/rollback", {"reason": "look", "edits": edits})
+    platform.model.release(f"call-{seen + 2}")
+    post(f"/executions/{execution_id}/resume")
+    found["rolled_back"] = await told(execution_id)
+
+    post(f"/checkpoints/{newest(execution_id)}/rollback", {"reason": "once more", "resume": True})
+    found["taken_back_after_its_end"] = await told(execution_id)
+
+    asks = {"step": "publish", "title": f"{CANARY}-title", "question": f"{CANARY}-question"}
+    platform.model.set_script([ANSWER])
+    execution_id = platform.start(_with(GRAPH, approvals=[asks]), INPUTS)
+    platform.wait_for_status(execution_id, ["paused"])
+    asked = platform.http.get("/approvals", params={"execution_id": execution_id}).json()["approvals"][0]
+    post(f"/approvals/{asked['id']}/edit", {"value": {"topic": f"{CANARY}-value"}})
+    found["approved"] = await told(execution_id)
+
+    judge = {"validator": "judge", "prompt": f"{CANARY}-judge {{{{ topic }}}}"}
+    hands_over = {"from": "write", "to": "publish", "voters": [judge, {"person": "ann"}], "quorum": "all"}
+    platform.model.set_script(
+        [{"when": {"any": "judge"}, "reply": {"json": {"accept": True, "reason": CANARY}}}, ANSWER]
+    )
+    execution_id = platform.start(_with(GRAPH, handoffs=[hands_over]), INPUTS)
+    platform.wait_for_status(execution_id, ["paused"])
+    log = platform.http.get(f"/executions/{execution_id}/consensus").json()["logs"][0]
+    post(f"/consensus/{log['id']}/acknowledge", {"voter": "ann", "valid": True})
+    found["handed_over"] = await told(execution_id)
+
+    refusal = {"reply": {"error": {"status": 400, "message": f"{CANARY}-refusal"}}, "times": 1}
+    rule = {
+        "failure_types": ["model_rejected"],
+        "actions": [{"type": "prompt_edit", "prompts": {"write": f"{CANARY}-mend"}}],
+    }
+    platform.model.set_script([{**ANSWER, "times": 1}, refusal, ANSWER])
+    found["recovered"] = await told(platform.start(_with(GRAPH, policies={"recovery": {"rules": [rule]}}), INPUTS))
+
+    platform.model.set_script([ANSWER])
+    found["flow"] = await told(platform.start(FLOW, INPUTS))
     return found
+
+
+def _with(workflow: dict[str, Any], **sections: Any) -> dict[str, Any]:
+    return {**workflow, "workflow_definition": {**workflow["workflow_definition"], **sections}}
 
 
 def cleaned(history: History) -> dict[str, Any]:

@@ -26,6 +26,15 @@ ENDS = {
     "failed": ("failed", WorkflowExecutionStatus.FAILED),
     "retried": ("completed", WorkflowExecutionStatus.COMPLETED),
     "cancelled": ("cancelled", WorkflowExecutionStatus.CANCELED),
+    "paused": ("completed", WorkflowExecutionStatus.COMPLETED),
+    # Temporal knows a cancellation only as one that was asked of itself
+    "stopped": ("cancelled", WorkflowExecutionStatus.COMPLETED),
+    "rolled_back": ("completed", WorkflowExecutionStatus.COMPLETED),
+    "taken_back_after_its_end": ("completed", WorkflowExecutionStatus.COMPLETED),
+    "approved": ("completed", WorkflowExecutionStatus.COMPLETED),
+    "handed_over": ("completed", WorkflowExecutionStatus.COMPLETED),
+    "recovered": ("completed", WorkflowExecutionStatus.COMPLETED),
+    "flow": ("completed", WorkflowExecutionStatus.COMPLETED),
 }
 
 
