@@ -8,7 +8,7 @@ problems begin at the root of the edits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,15 +154,23 @@ class _Prompts:
 
     def coming_next(self, part: str) -> list[str]:
         """The names of what comes next that has a prompt, each prompt under one name."""
-        names = [name for state in self._states for name in self._half.units(self._definition, state)]
+        nexts = [names for state in self._states if (names := self._half.units(self._definition, state))]
         places: dict[Place, str] = {}
-        for name in names or sorted(self._half.unit_names(self._definition)):
-            if (found := self._place(name)) is not None:
-                places.setdefault(found, name)
+        for names in nexts or [tuple(sorted(self._half.unit_names(self._definition)))]:
+            places = self._foremost(names) | places
         if not places:
             message = "Nothing that comes next has a prompt."
             raise InvalidInput(message, [Problem(f"{part}.{ALL}", message)])
         return list(places.values())
+
+    def _foremost(self, names: Iterable[str]) -> dict[Place, str]:
+        """Where the prompts of one step are, of the kind that comes first: its tasks say more of it than its agents."""
+        found: dict[Place, str] = {}
+        for name in names:
+            place = self._place(name)
+            if place and (not found or place[0] == next(iter(found))[0]):
+                found.setdefault(place, name)
+        return found
 
     def text(self, name: str) -> str:
         place = self._place(name)

@@ -118,13 +118,14 @@ class RunPolicy:
 class FailureInfo:
     """A step's failure, as far as a policy looks at it. `agents` are the names of what ran in the step.
 
-    `retryable` says whether the same step could end otherwise when it is done again.
+    `retryable` says whether the same step could end otherwise when it is done again. `node` is the step's branch of a flow.
     """
 
     failure_type: str = "agent_error"
     retryable: bool = True
     step: str = ""
     agents: list[str] = field(default_factory=list)
+    node: str = ""
 
 
 @dataclass(frozen=True)

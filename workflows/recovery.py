@@ -148,12 +148,17 @@ def _take(option: _Option, failure: FailureInfo, spent: Spent) -> Decision:
 
 
 def _fitted(action: RecoveryAction, failure: FailureInfo) -> RecoveryAction:
-    """An action for this failure: `*` among the prompts is what failed, and what cannot be mended by kept answers is redone."""
+    """An action for this failure: `*` among the prompts is what failed, and what cannot be mended by kept answers is redone.
+
+    Right before the failure, `*` stays: the rollback knows better than a list of names which prompts of what comes next
+    matter. In a flow other branches come next too, and further back other steps do.
+    """
     redo = action.redo or action.type in _ANEW or failure.failure_type in ANSWER_FAILURES
     prompts = dict(action.prompts)
-    if "*" in prompts:
+    if "*" in prompts and (failure.node or action.to != "last" or action.steps_back):
         text = prompts.pop("*")
-        prompts = {**dict.fromkeys(failure.agents or [failure.step], text), **prompts}
+        names = [failure.node] if failure.node else failure.agents or [failure.step]
+        prompts = {**dict.fromkeys(names, text), **prompts}
     return replace(action, redo=redo and not _waits(action), prompts=prompts)
 
 

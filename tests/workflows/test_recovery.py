@@ -190,12 +190,20 @@ def test_bound_of_rollbacks_holds_for_all_of_them() -> None:
 
 def test_prompt_for_what_failed() -> None:
     edit = RecoveryAction("prompt_edit", prompts={"*": "Be exact.", "reader": "Read."}, append=True)
-    decision = recovery.decide(replace(WRONG, agents=["writer", "reader"]), rules(edit), Spent(), Usage())
-    assert decision.action is not None
-    assert decision.action.prompts == {"writer": "Be exact.", "reader": "Read."}
-    without_agents = recovery.decide(replace(WRONG, agents=[]), rules(edit), Spent(), Usage())
-    assert without_agents.action is not None
-    assert without_agents.action.prompts == {"write": "Be exact.", "reader": "Read."}
+
+    def prompts(action: RecoveryAction, **failure: Any) -> dict[str, str]:
+        decision = recovery.decide(replace(WRONG, **failure), rules(action), Spent(), Usage())
+        assert decision.action is not None
+        return decision.action.prompts
+
+    named = {"reader": "Read."}
+    assert prompts(edit, agents=["writer"]) == edit.prompts, "what comes next is what failed"
+    back = replace(edit, steps_back=1)
+    assert prompts(back, agents=["writer", "reader"]) == {"writer": "Be exact.", **named}
+    assert prompts(back, agents=[]) == {"write": "Be exact.", **named}
+    assert prompts(edit, agents=["a", "b"], node="first") == {"first": "Be exact.", **named}, (
+        "other branches did not fail"
+    )
 
 
 @pytest.mark.parametrize(
