@@ -13,7 +13,7 @@ from tenacity import AsyncRetrying, Retrying
 from omium.calls import Flow, Pause, Request
 from omium.config import resolve
 from omium.errors import OmiumError
-from omium.resources import Approvals, Checkpoints, ConsensusLogs, Executions, Failures, Workflows
+from omium.resources import Approvals, Checkpoints, ConsensusLogs, Executions, Failures, Policies, Workflows
 from omium.transport import client_options, connection_error, read_answer, request_arguments, retry_policy
 from omium.types import JsonObject
 
@@ -52,6 +52,7 @@ class OmiumClient:
         self.approvals: Approvals[OmiumClient] = Approvals(self)
         self.consensus: ConsensusLogs[OmiumClient] = ConsensusLogs(self)
         self.failures: Failures[OmiumClient] = Failures(self)
+        self.policies: Policies[OmiumClient] = Policies(self)
 
     @property
     def base_url(self) -> str:
@@ -127,6 +128,7 @@ class AsyncOmiumClient:
         self.approvals: Approvals[AsyncOmiumClient] = Approvals(self)
         self.consensus: ConsensusLogs[AsyncOmiumClient] = ConsensusLogs(self)
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
+        self.policies: Policies[AsyncOmiumClient] = Policies(self)
 
     @property
     def base_url(self) -> str:

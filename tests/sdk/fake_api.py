@@ -86,6 +86,7 @@ class FakeApi:
                 Route("/api/v1/consensus/{id}/acknowledge", self._acknowledge, methods=["POST"]),
                 Route("/api/v1/checkpoints/{id}/data", self._checkpoint_data),
                 Route("/api/v1/failures", self._failures),
+                Route("/api/v1/policies", self._policies, methods=["GET", "POST"]),
             ]
         )
 
@@ -260,6 +261,12 @@ class FakeApi:
         item = {"id": "f1", "execution_id": "e1", "failure_type": "ModelUnavailable", "error_message": "no answer"}
         item |= {"recovery_suggestion": "Start the model", "created_at": NOW}
         return JSONResponse({"failures": [item], "total": 1, "limit": 20, "next_cursor": None})
+
+    async def _policies(self, request: Request) -> Response:
+        if request.method == "POST":
+            made = await request.json()
+            return JSONResponse({"id": "p1", "version": 1, "is_active": True, "workflow_id": None, **made}, 201)
+        return JSONResponse({"policies": [], "total": 0, "limit": 20, "next_cursor": None})
 
 
 class _CutAnswer:

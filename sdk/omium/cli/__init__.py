@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from omium.cli import approvals, checkpoints, config, consensus, executions, failures, workflows
+from omium.cli import approvals, checkpoints, config, consensus, executions, failures, policies, workflows
 from omium.cli.plugins import load_plugins
 
 GROUPS = {
@@ -23,6 +23,7 @@ GROUPS = {
     "approvals": approvals.app,
     "consensus": consensus.app,
     "failures": failures.app,
+    "policies": policies.app,
     "config": config.app,
 }
 
