@@ -14,7 +14,7 @@ from activities.adapters.registry import definition_for
 from activities.contracts.reading import bare
 from activities.sources import Continuation, Source, base_rows, continue_from, is_end, read_source
 from activities.stores.values import Stored, ValueStore
-from models.repositories.effects import EffectRepository
+from models.repositories.effects import EffectRepository, lost_on
 from models.repositories.executions import ExecutionRepository
 from models.repositories.lineages import LineageRepository
 from models.repositories.targets import Target, TargetRepository
@@ -75,7 +75,8 @@ async def fork(
     data: Json = {"forked_from": str(source.id), "checkpoint": target.name, "number": target.number}
     _event(session, execution, "execution.forked", data)
     path = await lineages.path(source.id, target.lineage, target.number)
-    return Fork(execution, await EffectRepository(session, source.tenant_id).lost_on(source.id, path))
+    effects = await EffectRepository(session, source.tenant_id).of_run(source.id)
+    return Fork(execution, lost_on(effects, path))
 
 
 def _check_inputs(source: Execution, to: Continuation, inputs: JsonObject) -> None:

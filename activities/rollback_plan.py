@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.base import JsonObject
-from models.repositories.effects import EffectRepository
+from models.repositories.effects import EffectRepository, lost_on, standing_beyond
 from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository, StepUsage
@@ -111,11 +111,10 @@ async def plan_to(session: AsyncSession, execution: Execution, target: Target) -
     lineages = LineageRepository(session, tenant_id)
     here = await lineages.path(execution.id, execution.lineage)
     path = await lineages.path(execution.id, target.lineage, target.number)
-    effects = EffectRepository(session, tenant_id)
+    effects = await EffectRepository(session, tenant_id).of_run(execution.id)
     agents = await HistoryRepository(session, tenant_id).agents(execution.id)
     names = {(agent.lineage, agent.step_index): agent.name for agent in agents}
-    standing = await effects.standing_beyond(execution.id, path)
-    lost = await effects.lost_on(execution.id, path)
+    standing = standing_beyond(effects, path)
     approvals = await RollbackRepository(session, tenant_id).approvals_beyond(execution.id, here, path)
     usage = await JournalRepository(session, tenant_id).usage([execution.id])
     spent = _sum(step for step in usage.get(execution.id, []) if is_left((step.lineage, step.step_index), here, path))
@@ -129,7 +128,7 @@ async def plan_to(session: AsyncSession, execution: Execution, target: Target) -
         to_lineage=execution.lineage + 1,
         undo=tuple(_effect(effect, names) for effect in standing if effect.reversible),
         irreversible=irreversible,
-        lost=tuple(_effect(effect, names) for effect in lost),
+        lost=tuple(_effect(effect, names) for effect in lost_on(effects, path)),
         approvals=tuple(PlannedApproval(str(a.id), a.title, a.step_name, a.status) for a in approvals),
         steps=tuple(
             PlannedStep(agent.step_index, agent.name, agent.lineage, agent.branch)

@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 from activities.adapters.base import JsonObject, ToolFailed
 from activities.tools.registry import ToolRegistry, UnusableResult
 from models.database import Database
-from models.repositories.effects import EffectRepository, as_written
+from models.repositories.effects import EffectRepository, as_written, standing_beyond
 from models.repositories.lineages import Path
 from models.tables import Effect, ExecutionEvent, Rollback
 
@@ -60,8 +60,8 @@ class Saga:
 
     async def run(self, path: Path) -> None:
         """Undoes every standing effect that does not belong to a path. Nobody may add effects meanwhile."""
-        effects = await self._commit(lambda db: self._effects(db).standing_beyond(self._rollback.execution_id, path))
-        for effect in effects:
+        effects = await self._commit(lambda db: self._effects(db).of_run(self._rollback.execution_id))
+        for effect in standing_beyond(effects, path):
             await self._take_back(effect)
 
     async def _take_back(self, effect: Effect) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from models.repositories.journal import StepKey
 from models.repositories.lineages import Path
 from models.tables import Effect
 from models.tables.base import new_id, now
+from omium_core.errors import NotFound
 
 #: Statuses of an effect that is, or may be, in the world.
 STANDING = ("pending", "done", "undoing")
@@ -115,7 +116,10 @@ class EffectRepository(Repository):
 
     async def get(self, effect_id: UUID) -> Effect:
         query = select(Effect).where(col(Effect.tenant_id) == self.tenant_id, col(Effect.id) == effect_id)
-        return (await self.session.execute(query)).scalar_one()
+        effect = (await self.session.execute(query)).scalar_one_or_none()
+        if effect is None:
+            raise NotFound(f"Effect {effect_id} does not exist.", effect_id=str(effect_id))
+        return effect
 
     async def of_run(self, execution_id: UUID) -> Sequence[Effect]:
         """All effects of a run, newest first."""
@@ -123,30 +127,35 @@ class EffectRepository(Repository):
         query = query.order_by(col(Effect.created_at).desc(), col(Effect.id).desc())
         return (await self.session.execute(query)).scalars().all()
 
-    async def standing_beyond(self, execution_id: UUID, path: Path) -> list[Effect]:
-        """What is, or may be, in the world and does not belong to a path: newest first."""
-        effects = await self.of_run(execution_id)
-        return [e for e in effects if e.status in STANDING and (e.lineage, e.step_index) not in path.steps]
-
-    async def lost_on(self, execution_id: UUID, path: Path) -> list[Effect]:
-        """What a path believes in although it was undone: newest first. What needed no undoing is still there."""
-        effects = await self.of_run(execution_id)
-        return [e for e in effects if e.status == "undone" and e.inverse and (e.lineage, e.step_index) in path.steps]
-
     def _of(self, execution_id: UUID) -> tuple[Any, ...]:
         return col(Effect.tenant_id) == self.tenant_id, col(Effect.execution_id) == execution_id
+
+
+def standing_beyond(effects: Iterable[Effect], path: Path) -> list[Effect]:
+    """What is, or may be, in the world and does not belong to a path."""
+    return [e for e in effects if e.status in STANDING and (e.lineage, e.step_index) not in path.steps]
+
+
+def lost_on(effects: Iterable[Effect], path: Path) -> list[Effect]:
+    """What a path believes in although it was undone. What needed no undoing is still there."""
+    return [e for e in effects if e.status == "undone" and e.inverse and (e.lineage, e.step_index) in path.steps]
 
 
 def storable(value: Any) -> Any:
     """A JSON value as JSONB takes it; `as_written` gives it back."""
     as_text = json.dumps(value)
+    fits = "\\u0000" not in as_text and not _is_text_of_json(value)
     try:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return {_AS_TEXT: as_text}
-    return {_AS_TEXT: as_text} if "\\u0000" in as_text else value
+        fits = False
+    return value if fits else {_AS_TEXT: as_text}
 
 
 def as_written(value: Any) -> Any:
     """A value that `storable` made."""
-    return json.loads(value[_AS_TEXT]) if isinstance(value, dict) and value.keys() == {_AS_TEXT} else value
+    return json.loads(value[_AS_TEXT]) if _is_text_of_json(value) else value
+
+
+def _is_text_of_json(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {_AS_TEXT}

@@ -1,4 +1,4 @@
-"""The lines of a run's history: where a lineage stands, what led to a point, and the tree of all of them.
+"""The lines of a run's history: where a lineage stands, and what led to a point.
 
 A point is a lineage and a number in it. The path to it is that lineage up to this number, its parent up to the number where
 it branched off, and so on; a step belongs to a path if its checkpoint does.
@@ -7,7 +7,7 @@ it branched off, and so on; a step belongs to a path if its checkpoint does.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -30,16 +30,6 @@ class Path:
 
     bounds: Mapping[int, int]
     steps: frozenset[StepOfLine]
-
-
-@dataclass(frozen=True)
-class LineageNode:
-    """One lineage with its own checkpoints, oldest first, and the lineages that branched off it. `row` as in the table."""
-
-    lineage: int
-    row: Lineage | None
-    checkpoints: list[Checkpoint]
-    children: list[LineageNode] = field(default_factory=list)
 
 
 def bounds_of(rows: Iterable[Lineage], lineage: int, number: int) -> dict[int, int]:
@@ -99,23 +89,6 @@ class LineageRepository(Repository):
         )
         found = (await self.session.execute(query)).all()
         return Path(bounds, frozenset((row[0], row[1]) for row in found if row[2] <= bounds[row[0]]))
-
-    async def tree(self, execution_id: UUID) -> LineageNode:
-        """All lineages of a run, the first one at the root."""
-        query = select(Checkpoint).where(*self._of(execution_id)).order_by(col(Checkpoint.id))
-        checkpoints: dict[int, list[Checkpoint]] = {}
-        rows_in_order: Sequence[Checkpoint] = (await self.session.execute(query)).scalars().all()
-        for checkpoint in rows_in_order:
-            checkpoints.setdefault(checkpoint.lineage, []).append(checkpoint)
-        rows = {row.lineage: row for row in await self.rows(execution_id)}
-        nodes = {
-            number: LineageNode(number, rows.get(number), checkpoints.get(number, []))
-            for number in sorted({0, *rows, *checkpoints})
-        }
-        for number, row in rows.items():
-            if row.parent_lineage is not None:
-                nodes[row.parent_lineage].children.append(nodes[number])
-        return nodes[0]
 
     def _of(self, execution_id: UUID) -> tuple[Any, ...]:
         return col(Checkpoint.tenant_id) == self.tenant_id, col(Checkpoint.execution_id) == execution_id

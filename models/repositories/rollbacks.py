@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import case, select, update
 from sqlmodel import col
 
-from models.repositories.base import Listing, Page, Repository
+from models.repositories.base import Repository
 from models.repositories.lineages import Path
 from models.tables import Agent, Approval, ConsensusLog, Rollback
 from models.tables.base import now
@@ -51,12 +51,6 @@ class RollbackRepository(Repository):
         if rollback is None:
             raise NotFound(f"Rollback {rollback_id} does not exist.", rollback_id=str(rollback_id))
         return rollback
-
-    async def page(self, execution_id: UUID, page: Page) -> Listing[Rollback]:
-        query = select(Rollback).where(
-            col(Rollback.tenant_id) == self.tenant_id, col(Rollback.execution_id) == execution_id
-        )
-        return await self._page(query, Rollback, page)
 
     async def left_behind(self, execution_id: UUID, lineage: int) -> LeftBehind | None:
         """What a lineage had when a rollback left it for the last time; None if none has."""

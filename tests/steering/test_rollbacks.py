@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from models.repositories.lineages import LineageRepository
 from models.tables import Agent, Approval, Checkpoint, Effect
 from models.wire import CheckpointRef, Step
 from tests.steering.world import World
@@ -260,13 +259,8 @@ async def test_from_an_abandoned_lineage_and_back(world: World) -> None:
         (0, 2, "rolled_back"),
         (1, 1, "rolled_back"),
     ]
-    async with world.database.transaction() as session:
-        tree = await LineageRepository(session, world.tenant).tree(run.id)
-    assert {node.lineage: [c.checkpoint_number for c in node.checkpoints] for node in (tree, *tree.children)} == {
-        0: [1, 2, 3],
-        1: [1, 2],
-        2: [2],
-    }
+    numbers = {lineage: [c.checkpoint_number for c in await run.checkpoints(lineage)] for lineage in range(3)}
+    assert numbers == {0: [1, 2, 3], 1: [1, 2], 2: [2]}
     rows = await run.lineages()
     assert [(row.lineage, row.parent_lineage, row.parent_number) for row in rows] == [(1, 0, 1), (2, 0, 2)]
 

@@ -26,6 +26,7 @@ from models.tables import (
     Failure,
     IdempotencyKey,
     JournalEntry,
+    Lineage,
     RecoveryAction,
     Rollback,
     Table,
@@ -83,6 +84,7 @@ class Owned:
     log: UUID = field(default_factory=new_id)
     step: UUID = field(default_factory=new_id)
     rollback: UUID = field(default_factory=new_id)
+    effect: UUID = field(default_factory=new_id)
     policy: UUID = field(default_factory=new_id)
     action: UUID = field(default_factory=new_id)
 
@@ -185,7 +187,17 @@ async def add_execution(
             status="failed",
             **of_run,
         ),
-        Effect(lineage=0, step_index=0, idempotency_key="4", tool="t", reversible=True, status="done", **of_run),
+        Lineage(lineage=1, parent_lineage=0, parent_number=1, checkpoint_id=ids.checkpoint, **of_run),
+        Effect(
+            id=ids.effect,
+            lineage=0,
+            step_index=0,
+            idempotency_key="4",
+            tool="t",
+            reversible=True,
+            status="done",
+            **of_run,
+        ),
         IdempotencyKey(key=ids.key, request_hash="1" * 64, **of_run),
         JournalEntry(
             lineage=0,
