@@ -13,7 +13,7 @@ from activities.adapters.base import Adapter, Json, JsonObject, ToolFailed, Tool
 from activities.adapters.flow.adapter import FlowAdapter
 from activities.adapters.registry import definition_for, load_adapter
 from activities.contracts.reading import bare
-from activities.loops import LoopThread
+from activities.loops import LoopThread, in_own_thread
 from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
 from models.wire import CheckInput, CheckOutcome
@@ -47,7 +47,10 @@ class Frameworks:
         return await asyncio.shield(task)
 
     async def _loaded(self, framework: str) -> Adapter:
-        adapter = await asyncio.to_thread(self._load, framework, self._settings, self._scratch)
+        # an import that takes seconds must not keep a worker from ending
+        adapter = await in_own_thread(
+            lambda: self._load(framework, self._settings, self._scratch), name=f"load {framework}"
+        )
         if isinstance(adapter, FlowAdapter):
             loop = asyncio.get_running_loop()
             # asked in a thread: what its nodes need is what this process has loaded

@@ -8,8 +8,9 @@ clients are made once per process and keep connections that belong to the loop w
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -69,3 +70,24 @@ async def _contained(work: Coroutine[Any, Any, T]) -> T:
         return await work
     except _ENDINGS as ending:
         raise RuntimeError(f"The code asked for the end of the process: {ending!r}.") from ending
+
+
+async def in_own_thread(work: Callable[[], T], *, name: str) -> T:
+    """Awaits `work`, which blocks, in a thread of its own with the caller's context variables.
+
+    A daemon thread rather than one of a pool: work that never returns must not keep the process from ending. When the
+    waiter is cancelled, the work runs on to its end, unheard.
+    """
+    future: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def run() -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(context.run(work))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await asyncio.wrap_future(future)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import importlib
 import json
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +14,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from activities.adapters.base import Json, JsonObject, ToolFailed, ToolSpec
+from activities.loops import in_own_thread
 from activities.tools.calculator import calculator
 from activities.tools.functions import KEY_PARAMETER, Tool, from_function, undoing_function
 from activities.tools.http_request import HttpTool, only_reads
@@ -123,7 +121,7 @@ class ToolRegistry:
             raise ToolFailed(f"Wrong arguments for {tool.name}: {_first_sentence(error)}") from error
         if tool.wants_key:
             given[KEY_PARAMETER] = idempotency_key
-        return _as_json(tool.name, await _in_own_thread(lambda: _call(tool, given)))
+        return _as_json(tool.name, await in_own_thread(lambda: _call(tool, given), name="tool"))
 
     def _inverse(self, tool: Tool) -> Tool:
         """The tool that undoes `tool`: a registered one, or the function as one."""
@@ -156,23 +154,6 @@ def _message(error: BaseException) -> str:
     """The tool's own words, or at least the kind of its error. A KeyError's words are the bare key."""
     text = str(error)
     return text if text and not isinstance(error, KeyError) else f"{type(error).__name__}: {text}".rstrip(": ")
-
-
-async def _in_own_thread(work: Callable[[], Any]) -> Any:
-    """Daemon threads rather than a pool: a tool that never returns must not keep the worker from ending."""
-    future: Future[Any] = Future()
-    context = contextvars.copy_context()
-
-    def run() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(context.run(work))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="tool", daemon=True).start()
-    return await asyncio.wrap_future(future)
 
 
 def _as_json(name: str, result: Any) -> Json:

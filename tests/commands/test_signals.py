@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -51,11 +52,12 @@ def signal(platform: Platform, execution_id: str, name: str, inputs: list[str]) 
 
 def held_run(platform: Platform) -> tuple[str, str]:
     """A run whose first model call is held, and the name of what holds it."""
+    topic = f"signals {uuid4()}"
     seen = len(platform.model.calls)
-    platform.model.set_script([], hold_call=seen + 1)
-    execution_id = platform.start(GRAPH, {"topic": "signals"})
-    platform.model.wait_until_held()
-    return execution_id, f"call-{seen + 1}"
+    platform.model.set_script([{"when": {"any": topic}, "gate": topic}])
+    execution_id = platform.start(GRAPH, {"topic": topic})
+    platform.model.wait_for_calls(seen + 1)
+    return execution_id, topic
 
 
 def test_signals_steer_like_rest(platform: Platform) -> None:
@@ -102,8 +104,12 @@ def test_a_repeated_command_counts_once(platform: Platform) -> None:
     signal(platform, execution_id, "pause", ['{"id": "same"}'])
     platform.model.release(held)
     platform.wait_for_status(execution_id, ["paused"])
+    seen = len(platform.model.calls)
+    platform.model.set_script([{"when": {"any": "Check"}, "gate": f"second {held}"}])
     assert platform.http.post(f"/executions/{execution_id}/resume").status_code == 200
+    platform.model.wait_for_calls(seen + 1)
     signal(platform, execution_id, "pause", ['{"id": "same"}'])
+    platform.model.release(f"second {held}")
     assert platform.finish(execution_id)["status"] == "completed"
 
 
