@@ -35,6 +35,8 @@ from omium_core.errors import (
 
 #: Statuses in which no run is there that could hear a command.
 ENDED = ("completed", "failed", "cancelled")
+#: Why a run is paused that somebody told to stand still.
+OPERATOR = "operator"
 #: How often a command is tried while the run of a pending row is being started.
 _STARTS = 3
 
@@ -66,7 +68,8 @@ class SteeringService:
             message = "Execution pauses as soon as the step in flight has ended"
         else:
             message = "Execution paused successfully"
-            shown = shown.model_copy(update={"paused_at": shown.paused_at or now()})
+            # it may have waited for something else before
+            shown = shown.model_copy(update={"reason": OPERATOR, "paused_at": shown.paused_at or now()})
         execution = PausedExecution(**dict(shown), pause_requested=pending)
         return PauseAnswer(execution=execution, pause_requested=pending, message=message)
 

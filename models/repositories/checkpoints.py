@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -62,7 +63,7 @@ class CheckpointRepository(Repository):
             query = query.where(col(Checkpoint.lineage) == lineage)
         return await self._page(query, Checkpoint, page)
 
-    def _present(self) -> Select[tuple[Checkpoint]]:
+    def _present(self) -> Select[Any]:
         return select(Checkpoint).where(
             col(Checkpoint.tenant_id) == self.tenant_id, col(Checkpoint.deleted_at).is_(None)
         )

@@ -32,23 +32,6 @@ class ConsensusRepository(Repository):
         )
         return (await self.session.execute(query)).scalar_one_or_none()
 
-    async def list(self, execution_id: UUID, page: Page) -> Listing[ConsensusLog]:
-        """Entries of an execution's log in its own order, the first index first; the cursor is an entry's id."""
-        query = select(ConsensusLog).where(
-            col(ConsensusLog.tenant_id) == self.tenant_id, col(ConsensusLog.execution_id) == execution_id
-        )
-        total = (await self.session.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
-        if page.cursor is not None:
-            seen = select(col(ConsensusLog.log_index)).where(
-                col(ConsensusLog.tenant_id) == self.tenant_id, col(ConsensusLog.id) == page.cursor
-            )
-            query = query.where(col(ConsensusLog.log_index) > seen.scalar_subquery())
-        query = query.order_by(col(ConsensusLog.log_index)).offset(page.offset).limit(page.limit + 1)
-        rows = (await self.session.execute(query)).scalars().all()
-        more = len(rows) > page.limit
-        rows = rows[: page.limit]
-        return Listing(rows=rows, total=total, next_cursor=rows[-1].id if more else None)
-
     async def acks(self, log_ids: Sequence[UUID]) -> dict[UUID, list[ConsensusAck]]:
         """The votes on entries that have some, of all their terms, in the order in which they came."""
         query = (
@@ -57,6 +40,24 @@ class ConsensusRepository(Repository):
             .order_by(col(ConsensusAck.term), col(ConsensusAck.ack_received_at))
         )
         found: dict[UUID, list[ConsensusAck]] = {}
-        for ack in (await self.session.execute(query)).scalars():
+        rows: Sequence[ConsensusAck] = (await self.session.execute(query)).scalars().all()
+        for ack in rows:
             found.setdefault(ack.consensus_log_id, []).append(ack)
         return found
+
+    async def list(self, execution_id: UUID, page: Page) -> Listing[ConsensusLog]:
+        """Entries of an execution's log in its own order, the first index first; the cursor is an entry's id."""
+        query = select(ConsensusLog).where(
+            col(ConsensusLog.tenant_id) == self.tenant_id, col(ConsensusLog.execution_id) == execution_id
+        )
+        total: int = (await self.session.execute(select(func.count()).select_from(query.subquery()))).scalar_one()
+        if page.cursor is not None:
+            seen = select(col(ConsensusLog.log_index)).where(
+                col(ConsensusLog.tenant_id) == self.tenant_id, col(ConsensusLog.id) == page.cursor
+            )
+            query = query.where(col(ConsensusLog.log_index) > seen.scalar_subquery())
+        query = query.order_by(col(ConsensusLog.log_index)).offset(page.offset).limit(page.limit + 1)
+        rows: Sequence[ConsensusLog] = (await self.session.execute(query)).scalars().all()
+        more = len(rows) > page.limit
+        rows = rows[: page.limit]
+        return Listing(rows=rows, total=total, next_cursor=rows[-1].id if more else None)

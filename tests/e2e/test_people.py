@@ -107,6 +107,28 @@ def test_reject_goes_where_the_definition_says(platform: Platform) -> None:
     refused(platform.http.post(f"/approvals/{closed['id']}/approve"), 409, "APPROVAL_ALREADY_ANSWERED")
 
 
+def test_a_pause_goes_before_a_question(platform: Platform) -> None:
+    execution_id, approval = asked(platform, "juice")
+    paused = platform.http.post(f"/executions/{execution_id}/pause")
+    assert (paused.status_code, paused.json()["execution"]["reason"]) == (200, "operator")
+    platform.client.approvals.approve(approval["id"])
+    assert platform.wait_for_status(execution_id, ["paused"])["reason"] == "operator"
+    platform.client.executions.resume(execution_id)
+    assert platform.finish(execution_id)["status"] == "completed"
+
+
+def test_a_retry_asks_again(platform: Platform) -> None:
+    execution_id, approval = asked(platform, "wine")
+    platform.client.executions.cancel(execution_id)
+    platform.client.executions.retry(execution_id)
+    wait_until(lambda: platform.get(execution_id)["pending_approvals"] == 1, "the same question")
+    questions = platform.client.approvals.list(execution_id=execution_id)["approvals"]
+    assert [question["status"] for question in questions] == ["pending", "cancelled"]
+    assert questions[1]["id"] == approval["id"]
+    platform.client.approvals.approve(questions[0]["id"])
+    assert platform.finish(execution_id)["status"] == "completed"
+
+
 def test_answer_from_the_command_line(platform: Platform) -> None:
     execution_id, approval = asked(platform, "water")
     environment = {"OMIUM_API_KEY": platform.stack["api_key"], "OMIUM_BASE_URL": platform.stack["api_url"]}

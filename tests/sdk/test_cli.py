@@ -8,26 +8,17 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
 from omium.cli import GROUPS, build_app, main
 from omium.cli.plugins import load_plugins
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
+from tests.sdk.command_line import run, write_json
 from tests.sdk.fake_api import API_KEY, NOW, STATE, ApiServer, FakeApi, Instead
 
 OMIUM = Path(sys.executable).with_name("omium")
-
-
-def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
-    return CliRunner().invoke(build_app(), arguments, input=stdin, prog_name="omium")
-
-
-def write_json(path: Path, content: Any) -> str:
-    path.write_text(json.dumps(content))
-    return str(path)
 
 
 @pytest.mark.usefixtures("configured")
@@ -217,96 +208,6 @@ class TestCheckpointsAndFailures:
         assert "Start the model" in run("failures", "list", "--status", "unresolved").stdout
         assert api.seen[-1].query == {"status": "unresolved"}
         assert json.loads(run("failures", "list", "--execution-id", "e1", "--json").stdout)["total"] == 1
-
-
-@pytest.mark.usefixtures("configured")
-class TestSteering:
-    def test_actions_on_a_run(self, api: FakeApi) -> None:
-        paused = run("executions", "pause", "e1", "--reason", "look", "--hard", "--idempotency-key", "k1")
-        assert (paused.exit_code, paused.stderr) == (0, "Told to pause\n")
-        assert "running" in paused.stdout
-        assert (api.seen[-1].path, api.seen[-1].body) == (
-            "/api/v1/executions/e1/pause",
-            {"reason": "look", "mode": "hard"},
-        )
-        assert api.seen[-1].headers["idempotency-key"] == "k1"
-        assert json.loads(run("executions", "resume", "e1", "--json").stdout)["message"] == "Told to resume"
-        assert api.seen[-1].body is None
-        assert "cancelled" in run("executions", "cancel", "e1", "--reason", "enough").stdout
-        assert api.seen[-1].body == {"reason": "enough"}
-
-    def test_fork_with_changes(self, api: FakeApi) -> None:
-        changes = ("--edit", "prompts.writer=a=b", "--edit", "values.score=3", "--edit", "values.name=Ada")
-        done = run("executions", "fork", "e1", "--checkpoint", "c1", *changes, "--inputs", '{"topic": "x"}', "--json")
-        assert json.loads(done.stdout)["execution"]["id"] == "e9"
-        edits = {"prompts": {"writer": "a=b"}, "values": {"score": 3, "name": "Ada"}}
-        assert api.seen[-1].body == {"checkpoint_id": "c1", "edits": edits, "inputs": {"topic": "x"}}
-
-    @pytest.mark.parametrize("edit", ["prompts.writer", "prompts=x", "nothing.writer=x", "=", ".=x"])
-    def test_an_edit_that_cannot_be_read(self, api: FakeApi, edit: str) -> None:
-        done = run("checkpoints", "rollback", "c1", "--edit", edit)
-        assert (done.exit_code, api.seen) == (2, [])
-        assert "write it as PATH=VALUE" in done.stderr
-
-    def test_an_edit_over_edits_that_are_no_object(self, api: FakeApi) -> None:
-        done = run("checkpoints", "rollback", "c1", "--edits", '{"prompts": 3}', "--edit", "prompts.a=b")
-        assert (done.exit_code, api.seen) == (2, [])
-
-    def test_lineage_is_a_tree(self) -> None:
-        shown = run("executions", "lineage", "e1").stdout
-        assert "\x1b" not in shown
-        lines = [line.split("─ ")[-1] for line in shown.splitlines()]
-        assert lines[0].startswith("lineage 0")
-        assert lines[1].startswith("[red]plan")
-        assert lines[2].startswith("lineage 1 from step_1_plan (bad) current")
-        assert [line[4:].split("─ ")[-1] for line in shown.splitlines()[3:]] == ["named mine  c1", "fork e9  running"]
-
-    def test_rollback(self, api: FakeApi) -> None:
-        blocked = run("checkpoints", "rollback", "c1", "--reason", "bad")
-        assert (blocked.exit_code, "ROLLBACK_BLOCKED" in blocked.stderr) == (1, True)
-        done = run("checkpoints", "rollback", "c1", "--resume", "--confirm", "--edits", '{"models": {"*": "m"}}')
-        assert (done.exit_code, "r1" in done.stdout, done.stderr) == (0, True, "Rolled back\n")
-        assert api.seen[-1].body == {"resume": True, "confirm": True, "edits": {"models": {"*": "m"}}}
-
-    def test_a_dry_run_is_a_table(self, api: FakeApi) -> None:
-        shown = run("checkpoints", "rollback", "c1", "--dry-run").stdout
-        assert api.seen[-1].body == {"dry_run": True}
-        for words in ("step_1_plan (number 1)", "0 -> 1", "reserve", "by release", "cannot be undone", "0.5 credits"):
-            assert words in shown
-        assert json.loads(run("checkpoints", "rollback", "c1", "--dry-run", "--json").stdout)["dry_run"] is True
-
-    def test_named_checkpoints(self, api: FakeApi, tmp_path: Path) -> None:
-        state = write_json(tmp_path / "state.json", {"values": {}})
-        made = run("checkpoints", "create", "--execution-id", "e1", "--name", "mine", "--state", f"@{state}")
-        assert (made.exit_code, "c9" in made.stdout) == (0, True)
-        assert api.seen[-1].body == {"execution_id": "e1", "checkpoint_name": "mine", "state": {"values": {}}}
-        assert run("checkpoints", "delete", "c1").stdout == "Checkpoint c1 is deleted.\n"
-        assert run("checkpoints", "delete", "c1", "--json").stdout == ""
-
-    def test_approvals(self, api: FakeApi) -> None:
-        listed = run("approvals", "list", "--status", "pending", "--assignee", "ada")
-        assert ("[red]May it?" in listed.stdout, "\x1b" in listed.stdout) == (True, False)
-        assert api.seen[-1].query == {"status": "pending", "assignee": "ada"}
-        assert '"Grüße"' in run("approvals", "show", "a1").stdout
-        assert "approved" in run("approvals", "approve", "a1", "--comment", "fine").stdout
-        assert api.seen[-1].body == {"comment": "fine"}
-        assert "rejected" in run("approvals", "reject", "a1", "--value", "too long").stdout
-        assert api.seen[-1].body == {"value": "too long"}
-        edited = run("approvals", "edit", "a1", "--value", "-", "--json", stdin='{"draft": "Ours"}\n')
-        assert json.loads(edited.stdout)["approval"]["value"] == {"draft": "Ours"}
-        assert run("approvals", "edit", "a1").exit_code == 2
-        late = run("approvals", "approve", "a2")
-        assert (late.exit_code, "approved already" in late.stderr) == (1, True)
-
-    def test_votes(self, api: FakeApi) -> None:
-        shown = run("consensus", "show", "e1").stdout
-        assert "writer -> editor" in shown
-        assert "1 of 2" in shown
-        assert run("consensus", "acknowledge", "l1", "--agent", "ada").exit_code == 0
-        assert api.seen[-1].body == {"agent_id": "ada", "valid": True}
-        late = run("consensus", "acknowledge", "l1", "--agent", "ada", "--reject", "--reason", "no", "--term", "1")
-        assert (late.exit_code, late.stderr) == (1, "Term 1 is over.\n")
-        assert api.seen[-1].body == {"agent_id": "ada", "valid": False, "reason": "no", "term": 1}
 
 
 class TestConfig:
