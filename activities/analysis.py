@@ -211,8 +211,8 @@ def _run_ended(seen: Observed) -> _Finding:
 
 # Contracts and definitions
 
-_BEFORE = "Pre-conditions of the step do"
-_AFTER = "The step's output is not as promised"
+_BEFORE = re.compile(r"Pre-conditions? of [^:]*\bnot hold")
+_AFTER = re.compile(r"[^:]*\bnot as promised")
 _BROKEN = re.compile(r"(?P<message>[^;`]*?)(?: - )?`(?P<condition>[^`]+)`(?: \((?P<found>.*?)\))?(?=;|$)", re.DOTALL)
 #: Of all that a definition can be wrong in, what is wrong with a state.
 _STATE = ("The checkpoint cannot be read", "The state after the step cannot be stored", "The state cannot be stored")
@@ -220,9 +220,9 @@ _STEPS = re.compile(r"did not end within (\d+) steps")
 
 
 def _validation_error(seen: Observed) -> _Finding:
-    if seen.message.startswith(_AFTER):
+    if _AFTER.match(seen.message):
         return _broken_output(seen)
-    if seen.message.startswith(_BEFORE):
+    if _BEFORE.match(seen.message):
         return _broken_input(seen)
     if seen.message.startswith(_STATE):
         fix = "Roll back to an earlier checkpoint, or correct the step that wrote this state."

@@ -10,7 +10,10 @@ import pytest
 
 from activities.adapters.base import StepError
 from activities.analysis import DAYS, Observed, analyze
-from activities.contracts.broken import Broken, ContractBroken
+from activities.contracts.broken import ContractBroken
+from activities.contracts.evaluation import for_step
+from activities.contracts.reading import read
+from activities.expressions import scope
 from activities.failures import split_trace
 from activities.policies.configs import FAILURE_TYPES
 from activities.traces import exception_name, users_frame
@@ -24,15 +27,23 @@ def seen(failure_type: str, message: str, **facts: Any) -> Observed:
     return Observed(failure_type, facts.pop("severity", "high"), message, step="write", attempts=3, **facts)
 
 
-def broken(*parts: Broken, what: str = "The step's output is not as promised") -> str:
-    return str(ContractBroken(what, parts))
+def broken(*, before: Any = (), after: Any = (), schema: Any = None) -> str:
+    """What is told of a step of which these conditions do not hold, in the very words of the evaluation."""
+    entry = {"preconditions": [*before], "postconditions": [*after], "output_schema": schema}
+    contract = for_step(read({"checkpoints": [{key: value for key, value in entry.items() if value}]}), ["write"])
+    values = scope({"score": 2, "document": {}}, {}, "text")
+    try:
+        contract.check_before(values)
+        contract.check_after(values, values)
+    except ContractBroken as told:
+        return str(told)
+    raise AssertionError("all conditions hold")
 
 
-WRONG = broken(Broken("checkpoints[0].postconditions[0]", "score > 3", "The score is too low", "score = 2"))
-EARLY = broken(
-    Broken("checkpoints[0].preconditions[0]", "document.type != null", "There is no type", "no document.type"),
-    what="Pre-conditions of the step do not hold",
-)
+LOW = {"expression": "score > 3", "message": "The score is too low"}
+WRONG = broken(after=[LOW])
+EARLY = broken(before=[{"expression": "document.type != null", "message": "There is no type"}])
+UNFIT = broken(schema={"type": "object", "required": ["score"]})
 
 
 @pytest.mark.parametrize(
@@ -103,6 +114,12 @@ EARLY = broken(
             ("retry", {"redo": True}),
         ),
         (
+            seen("validation_error", UNFIT),
+            "What write gave is not as the definition promises: checkpoints[0].output_schema does not fit",
+            "done again",
+            ("retry", {"redo": True}),
+        ),
+        (
             seen("validation_error", EARLY, earlier=True),
             "write could not begin with what the steps before it left: There is no type: document.type != null",
             "Roll back",
@@ -163,12 +180,9 @@ def test_often_is_told() -> None:
 def test_evidence_is_structured() -> None:
     found = analyze(seen("model_rejected", f"The model endpoint {ENDPOINT} refused a call with 400: bad request"))
     assert found.evidence == {"attempts": 3, "endpoint": ENDPOINT, "http_status": 400}
-    both = broken(
-        Broken("a[0]", "score > 3", "Too low", "score = 2"), Broken("a[1]", "size(text) < 9", "a[1] does not hold")
-    )
-    assert analyze(seen("validation_error", both)).evidence["conditions"] == [
-        {"message": "Too low", "condition": "score > 3", "found": "score = 2"},
-        {"message": "a[1] does not hold", "condition": "size(text) < 9"},
+    assert analyze(seen("validation_error", broken(after=[LOW, "1 > 2"]))).evidence["conditions"] == [
+        {"message": "The score is too low", "condition": "score > 3", "found": "score = 2"},
+        {"message": "checkpoints[0].postconditions[1] does not hold", "condition": "1 > 2"},
     ]
 
 

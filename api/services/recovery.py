@@ -31,7 +31,15 @@ from models.repositories.targets import START
 from models.tables import Execution, ExecutionEvent, Failure, RecoveryAction
 from models.tables.base import now
 from models.wire_commands import RollbackCommand
-from omium_core.errors import Conflict, ExecutionCannotPause, ExecutionCannotRetry, OmiumError, RollbackFailed
+from omium_core.errors import (
+    Conflict,
+    ExecutionCannotPause,
+    ExecutionCannotRetry,
+    InvalidInput,
+    OmiumError,
+    Problem,
+    RollbackFailed,
+)
 
 WAITING = ("manual_intervention", "escalate")
 #: Statuses of a run that a retry starts anew, and of one that it lets go on.
@@ -135,9 +143,14 @@ class RecoveryService:
             actor=caller.name,
             user_id=str(caller.user_id or ""),
         )
-        rollback, under_way = await self._rollbacks.carry_out(
-            caller, execution, command, edits, path="action_config", repeated=begun.again
-        )
+        try:
+            rollback, under_way = await self._rollbacks.carry_out(
+                caller, execution, command, edits, path="action_config", repeated=begun.again
+            )
+        except InvalidInput as error:
+            # one field of ours stands for two of theirs
+            told = [Problem(p.path.replace(".append_prompts", ".prompts"), p.message) for p in error.problems]
+            raise InvalidInput(error.message.replace(".append_prompts", ".prompts"), told) from error
         if rollback is not None and rollback.status == "failed":
             raise RollbackFailed(rollback.error or "The rollback failed.", rollback_id=str(rollback.id))
         return not under_way
