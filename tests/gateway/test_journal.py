@@ -88,8 +88,9 @@ def test_order_of_keys_does_not_matter_and_content_does(scene: Scene) -> None:
 
 def test_other_lineage_other_step_other_execution_are_other_calls(scene: Scene) -> None:
     step = scene.new_step()
-    others = [StepKey(step.execution_id, 1, 0), StepKey(step.execution_id, 0, 1), scene.new_step()]
+    others = [StepKey(step.execution_id, 0, 1), scene.new_step(), StepKey(step.execution_id, 1, 0)]
     for n, key in enumerate([step, *others], start=1):
+        scene.rows.move_to_lineage(key.execution_id, key.lineage)
         with scene.attempt(key) as session:
             chat(scene.client(session))
         assert len(scene.model.calls) == n

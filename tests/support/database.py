@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psutil
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, select, text, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -143,6 +143,14 @@ class Rows:
         opened = self.wait(open_attempt(self.database, self.tenant_id, step, name="step", framework="langgraph"))
         assert opened.attempt is not None
         return opened.attempt
+
+    def move_to_lineage(self, execution_id: UUID, lineage: int) -> None:
+        """As after a rollback."""
+
+        async def work(db: AsyncSession) -> None:
+            await db.execute(update(Execution).where(col(Execution.id) == execution_id).values(lineage=lineage))
+
+        self.run(work)
 
     def delete_execution(self, execution_id: UUID) -> None:
         async def work(db: AsyncSession) -> None:
