@@ -107,7 +107,8 @@ class AgentRun(Recovering, Rounds, Steering):
 
     async def _go_on(self) -> None:
         """One round of the loop in which nothing is to be ended or rolled back."""
-        held = bool(self._hold) or self._rolled_back
+        before = self._holds()
+        held = any(before)
         if self._answers:
             await self._record(self._answers.pop(0))
             return
@@ -116,11 +117,13 @@ class AgentRun(Recovering, Rounds, Steering):
             await self._wait()
         elif held:
             await self._stand_still()
-            await self._park("rolled_back" if self._rolled_back else "paused", self._hold)
+            await self._park("rolled_back" if self._rolled_back else "paused", self._hold, before)
         elif not self._steps and (waits_for := plan.waits_for(self._branches)):
-            await self._park("paused", waits_for)
+            await self._park("paused", waits_for, before)
         else:
             await self._unpark()
+            if self._holds() != before:
+                return
             if not self._must_continue():
                 self._start_ready()
             elif not self._steps:
@@ -223,6 +226,10 @@ class AgentRun(Recovering, Rounds, Steering):
         held = bool(self._hold) or self._rolled_back
         return self._is_awaited() or (held and (self._hard or not self._steps))
 
+    def _holds(self) -> tuple[str, bool]:
+        """What keeps the run from going on."""
+        return self._hold, self._rolled_back
+
     def _is_awaited(self) -> bool:
         held = bool(self._hold) or self._rolled_back
         return bool(self._cancel or self._rollbacks or self._answers or self._rounds_have_news(held=held))
@@ -250,15 +257,19 @@ class AgentRun(Recovering, Rounds, Steering):
                 # cancelled, or it failed in the same moment: it will run again and tell again
                 self._branches[name].prepared = False
 
-    async def _park(self, state: str, reason: str) -> None:
-        """The run waits, and the API can tell why. Costs nothing until somebody calls."""
+    async def _park(self, state: str, reason: str, before: tuple[str, bool]) -> None:
+        """The run waits, and the API can tell why. Costs nothing until somebody calls.
+
+        `before` are the holds for which it was decided: a command may have come since, and more come while it is recorded.
+        """
+        if self._holds() != before:
+            return
         if (self._state, self._reason) != (state, reason):
             await self._calls.record_state(self._lineage, state, reason, self._held_by, self._hold_note)
             self._set(state, reason)
-        before = (self._hold, self._rolled_back)
 
         def is_called() -> bool:
-            return self._is_awaited() or (self._hold, self._rolled_back) != before
+            return self._is_awaited() or self._holds() != before
 
         await self._until(lambda: is_called() or self._must_continue())
         if self._must_continue() and not is_called():
@@ -341,10 +352,10 @@ class AgentRun(Recovering, Rounds, Steering):
     async def _continue_as_new(self) -> None:
         """Hands the run on to a fresh history, once nobody waits for an answer from this one."""
         self._leave_rounds()
-        before = (self._hold, self._rolled_back)
+        before = self._holds()
 
         def is_called() -> bool:
-            return self._is_awaited() or (self._hold, self._rolled_back) != before
+            return self._is_awaited() or self._holds() != before
 
         await workflow.wait_condition(lambda: workflow.all_handlers_finished() or is_called())
         if is_called():

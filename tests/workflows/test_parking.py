@@ -1,0 +1,76 @@
+"""Commands that come while a run is writing down that it waits."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+from temporalio.client import WorkflowHandle
+
+from tests.support.platform import Platform
+from tests.support.stack import wait_until
+from tests.workflows.scenarios import connect, run_of
+
+ASKS: dict[str, Any] = {
+    "name": "asks first",
+    "framework": "langgraph",
+    "workflow_definition": {
+        "state": {"topic": {"type": "string"}, "text": {"type": "string"}},
+        "nodes": [{"id": "write", "type": "template", "template": "{{ topic }}", "output": "text"}],
+        "edges": [{"from": "START", "to": "write"}, {"from": "write", "to": "END"}],
+        "approvals": [{"step": "write", "question": "May it?"}],
+    },
+}
+
+
+async def until_recording(run: WorkflowHandle[Any, Any]) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            description = await run.describe()
+            pending = [one.activity_type.name for one in description.raw_description.pending_activities]
+            if pending == ["record_state"]:
+                return
+            await asyncio.sleep(0.02)
+
+
+def reasons(platform: Platform, execution_id: str) -> list[str]:
+    """Why the run stood still, in order, as everybody can read it."""
+    told = platform.http.get(f"/executions/{execution_id}/events").json()["events"]
+    return [event["data"]["reason"] for event in told if event["event_type"] == "execution.paused"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "stood"),
+    [
+        ("pause", "resume", ["approval", "operator", "approval"]),
+        ("resume", "pause", ["approval", "operator", "approval", "operator"]),
+    ],
+)
+async def test_command_while_the_last_one_is_recorded(
+    platform: Platform, first: str, then: str, stood: list[str]
+) -> None:
+    execution_id = platform.start(ASKS, {"topic": "haste"})
+    await asyncio.to_thread(platform.wait_for_status, execution_id, ["paused"])
+    if first == "resume":
+        paused = await asyncio.to_thread(platform.http.post, f"/executions/{execution_id}/pause")
+        assert paused.status_code == 200, paused.text
+    run = run_of(await connect(platform), platform.get(execution_id))
+    connection = await asyncpg.connect(platform.stack["database_url"])
+    try:
+        async with connection.transaction():
+            assert await connection.fetchval("SELECT 1 FROM executions WHERE id = $1 FOR UPDATE", execution_id)
+            await run.signal(first, {"id": f"{first}-early"})
+            await until_recording(run)
+            await run.signal(then, {"id": f"{then}-late"})
+            # answered after the signal was taken in
+            await run.query("status")
+    finally:
+        await connection.close()
+    await asyncio.to_thread(wait_until, lambda: reasons(platform, execution_id) == stood, f"standing still for {stood}")
+    if stood[-1] == "operator":
+        assert (await asyncio.to_thread(platform.http.post, f"/executions/{execution_id}/resume")).status_code == 200
+    asked = platform.http.get("/approvals", params={"execution_id": execution_id, "status": "pending"}).json()
+    assert platform.http.post(f"/approvals/{asked['approvals'][0]['id']}/approve").status_code == 200
+    assert (await asyncio.to_thread(platform.finish, execution_id))["status"] == "completed"
