@@ -216,6 +216,7 @@ _AFTER = re.compile(r"[^:]*\bnot as promised")
 _BROKEN = re.compile(r"(?P<message>[^;`]*?)(?: - )?`(?P<condition>[^`]+)`(?: \((?P<found>.*?)\))?(?=;|$)", re.DOTALL)
 #: Of all that a definition can be wrong in, what is wrong with a state.
 _STATE = ("The checkpoint cannot be read", "The state after the step cannot be stored", "The state cannot be stored")
+_OPENS_A_TEMPLATE = re.compile(r"\{(?=[{%#$^/>!&A-Za-z_])")
 _STEPS = re.compile(r"did not end within (\d+) steps")
 
 
@@ -291,7 +292,9 @@ def _mend(seen: Observed, text: str) -> Suggestion:
 
 
 def _more_prompt(text: str) -> Suggestion:
-    return Suggestion("prompt_edit", {"new_prompt": text[:2000], "append": True})
+    # prompts are templates of several kinds, and what was found may hold anything
+    plain = _OPENS_A_TEMPLATE.sub("{ ", text[:2000])
+    return Suggestion("prompt_edit", {"new_prompt": plain, "append": True})
 
 
 def _step_back(seen: Observed) -> Suggestion:

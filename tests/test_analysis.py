@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from activities import templates
 from activities.adapters.base import StepError
 from activities.analysis import DAYS, Observed, analyze
-from activities.contracts.broken import ContractBroken
+from activities.contracts.broken import Broken, ContractBroken
 from activities.contracts.evaluation import for_step
 from activities.contracts.reading import read
 from activities.expressions import scope
@@ -175,6 +176,14 @@ def test_often_is_told() -> None:
     assert found.similar == 12
     assert f"12 more times in {DAYS} days" in found.suggested_fix
     assert "accident" not in analyze(seen("timeout", "The step took longer than 30 s.", alike=1)).suggested_fix
+
+
+def test_suggested_prompt_is_no_template() -> None:
+    text = str(ContractBroken("The step is not as promised", [Broken("a", "1 > 2", "{{ x }} {% if %} {topic} {}")]))
+    found = analyze(seen("validation_error", text, editable=True))
+    prompt = found.suggested_action.action_config["new_prompt"]
+    assert templates.render(prompt, {"x": "X", "topic": "T"}) == prompt
+    assert "{topic}" not in prompt
 
 
 def test_evidence_is_structured() -> None:

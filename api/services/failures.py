@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities.adapters.flow.definition import DEFINITION as FLOW
 from activities.analysis import DAYS, Analysis, Observed, analyze
 from api.auth.principal import Principal
 from api.schemas.failures import FailureView
@@ -19,7 +20,7 @@ from models.repositories.failures import FailureRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.workflows import WorkflowRepository
-from models.tables import Execution, ExecutionEvent, Failure
+from models.tables import Agent, Execution, ExecutionEvent, Failure
 from models.tables.base import now
 
 #: What callers may ask for: the document's word for all that is open, and our own.
@@ -94,7 +95,7 @@ class FailureService:
         usage = await JournalRepository(session, tenant).usage([execution.id])
         recovery = RecoveryRepository(session, tenant)
         alike = await recovery.count_alike(execution.workflow_id, failure.failure_type, failure.step_name, DAYS)
-        before = await recovery.last_checkpoint(execution.id, failure.lineage, failure.created_at)
+        before = await recovery.checkpoint_before(execution.id, failure.lineage, failure.step_index or 0)
         version = await WorkflowRepository(session, tenant).version_by_id(execution.version_id)
         asked = any(
             entry.model_calls and (entry.lineage, entry.step_index) == (failure.lineage, failure.step_index)
@@ -110,7 +111,7 @@ class FailureService:
             attempts=step.attempt if step else 0,
             recoverable=failure.is_recoverable,
             alike=max(alike - 1, 0),
-            editable=asked and not _is_code(version.workflow_definition),
+            editable=asked and not _is_code(execution.framework, version.workflow_definition, step),
             earlier=before is not None and before.checkpoint_number > 0,
             default_model=self._process.settings.llm_model,
         )
@@ -131,6 +132,8 @@ def _analysis_view(found: Analysis) -> AnalysisView:
     )
 
 
-def _is_code(definition: dict[str, Any]) -> bool:
-    """Whether prompts are in code, where nobody can edit them from outside."""
+def _is_code(framework: str, definition: dict[str, Any], step: Agent | None) -> bool:
+    """Whether a step's prompts are in code, where nobody can edit them from outside."""
+    if framework == FLOW.name and step is not None and step.branch:
+        _, definition = FLOW.agent_of(definition, step.branch)
     return "entrypoint" in definition

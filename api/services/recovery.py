@@ -27,7 +27,7 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.recovery import RecoveryRepository
-from models.repositories.targets import START
+from models.repositories.targets import LAST, START
 from models.tables import Execution, ExecutionEvent, Failure, RecoveryAction
 from models.tables.base import now
 from models.wire_commands import RollbackCommand
@@ -130,7 +130,7 @@ class RecoveryService:
         self, caller: Principal, failure: Failure, execution: Execution, wanted: Wanted, begun: _Begun
     ) -> bool:
         action = wanted.action
-        to = wanted.to or await self._before(failure)
+        to = wanted.to or await self._before(failure, execution)
         edits: dict[str, Any] = {"models": action.models} if action.models else {}
         if action.prompts:
             edits["append_prompts" if action.append else "prompts"] = action.prompts
@@ -155,14 +155,18 @@ class RecoveryService:
             raise RollbackFailed(rollback.error or "The rollback failed.", rollback_id=str(rollback.id))
         return not under_way
 
-    async def _before(self, failure: Failure) -> str:
+    async def _before(self, failure: Failure, execution: Execution) -> str:
         """The last checkpoint before a failure, as rollbacks name it."""
-        if failure.checkpoint_id is not None:
-            return str(failure.checkpoint_id)
         async with self._process.database.transaction() as session:
-            found = await RecoveryRepository(session, failure.tenant_id).last_checkpoint(
-                failure.execution_id, failure.lineage, failure.created_at
-            )
+            recovery = RecoveryRepository(session, failure.tenant_id)
+            of_step = (failure.execution_id, failure.lineage, failure.step_index or 0)
+            stands_there = failure.lineage == execution.lineage
+            if stands_there and (failure.step_index is None or not await recovery.is_done(*of_step)):
+                # what other branches of a flow did meanwhile is kept
+                return LAST
+            if failure.checkpoint_id is not None:
+                return str(failure.checkpoint_id)
+            found = await recovery.checkpoint_before(*of_step)
         return START if found is None else str(found.id)
 
     # The action's row

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, exists, func, select, update
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
@@ -90,22 +90,26 @@ class RecoveryRepository(Repository):
             .values(status="cancelled", success=False, completed_at=now())
         )
 
-    async def last_checkpoint(self, execution_id: UUID, lineage: int, before: datetime) -> Checkpoint | None:
-        """What a lineage stood on at a time; None at its beginning."""
+    async def checkpoint_before(self, execution_id: UUID, lineage: int, step_index: int) -> Checkpoint | None:
+        """What a lineage stood on before a step; None at its beginning."""
         query = (
             select(Checkpoint)
             .where(
-                col(Checkpoint.tenant_id) == self.tenant_id,
-                col(Checkpoint.execution_id) == execution_id,
-                col(Checkpoint.lineage) == lineage,
-                col(Checkpoint.kind) != "named",
+                *self._of_lineage(execution_id, lineage),
                 col(Checkpoint.deleted_at).is_(None),
-                col(Checkpoint.created_at) <= before,
+                col(Checkpoint.step_index) < step_index,
             )
             .order_by(col(Checkpoint.checkpoint_number).desc(), col(Checkpoint.id).desc())
             .limit(1)
         )
         return (await self.session.execute(query)).scalar_one_or_none()
+
+    async def is_done(self, execution_id: UUID, lineage: int, step_index: int) -> bool:
+        """Whether a step has its checkpoint."""
+        query = select(
+            exists().where(*self._of_lineage(execution_id, lineage), col(Checkpoint.step_index) == step_index)
+        )
+        return bool((await self.session.execute(query)).scalar_one())
 
     async def count_alike(self, workflow_id: UUID, failure_type: str, step_name: str | None, days: int) -> int:
         """How many failures of one type there were lately in the same step of a workflow."""
@@ -122,3 +126,11 @@ class RecoveryRepository(Repository):
             )
         )
         return int((await self.session.execute(query)).scalar_one())
+
+    def _of_lineage(self, execution_id: UUID, lineage: int) -> tuple[ColumnElement[bool], ...]:
+        return (
+            col(Checkpoint.tenant_id) == self.tenant_id,
+            col(Checkpoint.execution_id) == execution_id,
+            col(Checkpoint.lineage) == lineage,
+            col(Checkpoint.kind) != "named",
+        )

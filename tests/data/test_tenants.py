@@ -28,7 +28,6 @@ from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import TargetRepository
 from models.repositories.workflows import WorkflowRepository
 from models.tables import Execution, Failure, RecoveryAction
-from models.tables.base import now
 from omium_core.errors import NotFound
 from tests.support.tenants import Owned, add_execution, add_tenant
 
@@ -85,7 +84,12 @@ READS: dict[tuple[type[Repository], str], Call] = {
     (RecoveryRepository, "get"): lambda row: {"action_id": row.action},
     (RecoveryRepository, "find"): lambda row: {"execution_id": row.execution, "command_id": "recovery-0-1"},
     (RecoveryRepository, "list"): lambda row: {"page": Page(), "failure_id": row.failure},
-    (RecoveryRepository, "last_checkpoint"): lambda row: {"execution_id": row.execution, "lineage": 0, "before": now()},
+    (RecoveryRepository, "checkpoint_before"): lambda row: {
+        "execution_id": row.execution,
+        "lineage": 0,
+        "step_index": 1,
+    },
+    (RecoveryRepository, "is_done"): lambda row: {"execution_id": row.execution, "lineage": 0, "step_index": 0},
     (RecoveryRepository, "count_alike"): lambda row: {
         "workflow_id": row.workflow,
         "failure_type": "agent_error",
