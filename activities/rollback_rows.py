@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities import next_lineage
 from activities.position import load_position
 from activities.rollback_plan import left_steps, plan_to
-from activities.sources import Continuation, Source, base_rows, is_end
-from activities.stores.values import Stored
+from activities.sources import Continuation, Source, base_rows
 from models.repositories.effects import ROLLING_BACK, storable
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
@@ -19,7 +18,7 @@ from models.repositories.lineages import LineageRepository, Path
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import START, Target, TargetRepository
-from models.tables import Agent, Checkpoint, Execution, ExecutionEvent, Lineage, Rollback, User
+from models.tables import Checkpoint, Execution, ExecutionEvent, Rollback, User
 from models.tables.base import now
 from models.wire import RollbackInput, RollbackOutcome
 from omium_core.errors import CheckpointNotFound, InvalidInput, RollbackBlocked, RollbackFailed
@@ -123,13 +122,13 @@ async def complete(db: AsyncSession, wish: RollbackInput, source: Source, to: Co
             # the run is on this line again
             agent.status = "completed"
     rollback.affected_agents = [agent.id for agent in left if agent.attempt > 0]
-    rollback.meta = {**rollback.meta, **_left_behind(execution)}
+    rollback.meta = {**rollback.meta, **next_lineage.left_behind(execution)}
     rollback.status, rollback.rollback_success, rollback.completed_at = "completed", True, now()
-    _add_lineage(db, rollback, source, to)
+    next_lineage.add_lineage(db, rollback, source, to)
     bases = base_rows(source, to, execution_id=execution_id, lineage=rollback.to_lineage)
     db.add_all(bases)
-    _add_planned_steps(db, execution, rollback.to_lineage, bases, agents)
-    _move(execution, rollback, source, to, resume=wish.resume)
+    next_lineage.add_planned_steps(db, execution, rollback.to_lineage, bases, agents)
+    next_lineage.move(execution, rollback, source, to, resume=wish.resume)
     db.add_all([*agents, rollback, execution])
     data = {"rollback_id": str(rollback.id), "checkpoint": target.name, "number": target.number}
     data |= {"from_lineage": rollback.from_lineage, "to_lineage": rollback.to_lineage}
@@ -202,64 +201,6 @@ async def _user(db: AsyncSession, wish: RollbackInput) -> UUID | None:
         return None
     user = await db.get(User, user_id)
     return user_id if user is not None and user.tenant_id == UUID(wish.tenant_id) else None
-
-
-def _left_behind(execution: Execution) -> dict[str, Any]:
-    kept: dict[str, Any] = {"inputs": {"inline": execution.inputs, "blob": execution.inputs_blob}}
-    if execution.status == "completed":
-        kept["outputs"] = {"inline": execution.outputs, "blob": execution.outputs_blob}
-    return kept
-
-
-def _add_lineage(db: AsyncSession, rollback: Rollback, source: Source, to: Continuation) -> None:
-    db.add(
-        Lineage(
-            execution_id=rollback.execution_id,
-            lineage=rollback.to_lineage,
-            tenant_id=rollback.tenant_id,
-            parent_lineage=source.target.lineage,
-            parent_number=source.target.number,
-            checkpoint_id=rollback.to_checkpoint_id,
-            rollback_id=rollback.id,
-            definition_blob=to.definition_blob,
-            reason=rollback.trigger_reason,
-        )
-    )
-
-
-def _add_planned_steps(
-    db: AsyncSession, execution: Execution, lineage: int, bases: list[Checkpoint], agents: Sequence[Agent]
-) -> None:
-    """The rows of the steps that are to come, where they are known in advance."""
-    if not execution.planned_steps or execution.flow or not bases:
-        return
-    names = {agent.step_index: agent for agent in agents if agent.step_index < execution.planned_steps}
-    for index in range(bases[0].step_index + 1, execution.planned_steps):
-        if index in names:
-            db.add(
-                Agent(
-                    tenant_id=execution.tenant_id,
-                    execution_id=execution.id,
-                    lineage=lineage,
-                    step_index=index,
-                    name=names[index].name,
-                    framework=names[index].framework,
-                )
-            )
-
-
-def _move(execution: Execution, rollback: Rollback, source: Source, to: Continuation, *, resume: bool) -> None:
-    ended = is_end(execution, source.rows) and not execution.flow
-    outputs = source.outputs or Stored()
-    execution.lineage = rollback.to_lineage
-    execution.checkpoint_count = execution.steps_done = source.target.number
-    execution.current_checkpoint = source.target.name
-    execution.status = "rolled_back" if not resume else "completed" if ended else "running"
-    execution.completed_at = now() if execution.status == "completed" else None
-    execution.reason, execution.paused_at, execution.error_message = None, None, None
-    execution.inputs, execution.inputs_blob = to.inputs.inline, to.inputs.blob
-    execution.outputs, execution.outputs_blob = outputs.inline, outputs.blob
-    execution.updated_at = now()
 
 
 def _event(db: AsyncSession, execution: Execution, event_type: str, data: dict[str, Any]) -> None:
