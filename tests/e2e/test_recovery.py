@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 from omium.cli import build_app
 from omium.errors import Conflict, InvalidInput
@@ -189,6 +191,24 @@ def test_same_key_is_one_action(platform: Platform) -> None:
     other = {"action_type": "escalate", "action_config": {}}
     answer = platform.http.post(f"/failures/{failure_id}/recover", json=other, headers={"Idempotency-Key": key})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+
+
+def test_same_key_at_the_same_time_is_one_action(platform: Platform) -> None:
+    execution_id, failure_id = failed(platform, GRAPH, "at once")
+    platform.model.set_script([{"reply": GOOD}])
+    body = {"action_type": "retry", "action_config": {"redo": True}}
+    headers = {"Idempotency-Key": f"at once {execution_id}"}
+
+    def ask(_: int) -> httpx.Response:
+        return platform.http.post(f"/failures/{failure_id}/recover", json=body, headers=headers)
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, range(4)))
+    assert {answer.status_code for answer in answers} <= {200, 202}, [answer.text for answer in answers]
+    assert len({answer.json()["recovery_action"]["id"] for answer in answers}) == 1
+    assert completed(platform, execution_id)["lineage"] == 1
+    [action] = actions_of(platform, execution_id)
+    assert (action["status"], action["success"]) == ("completed", True)
 
 
 def test_what_cannot_be_done_is_refused(platform: Platform) -> None:
