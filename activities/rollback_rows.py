@@ -129,6 +129,8 @@ async def complete(db: AsyncSession, wish: RollbackInput, source: Source, to: Co
     db.add_all(bases)
     next_lineage.add_planned_steps(db, execution, rollback.to_lineage, bases, agents)
     next_lineage.move(execution, rollback, source, to, resume=wish.resume)
+    if execution.status == "completed":
+        await FailureRepository(db, tenant_id).resolve(execution_id)
     db.add_all([*agents, rollback, execution])
     data = {"rollback_id": str(rollback.id), "checkpoint": target.name, "number": target.number}
     data |= {"from_lineage": rollback.from_lineage, "to_lineage": rollback.to_lineage}
