@@ -39,12 +39,11 @@ def advice(failure_type: str) -> Advice:
 
 
 def split_trace(told: str) -> tuple[str, str | None]:
-    """What was told of a failure, as a message and a stack trace; the message is the trace's last line."""
-    if (
-        not told.lstrip().startswith("Traceback")
-        and "\nTraceback (most recent call last)" not in told
-        and "  File " not in told
-    ):
+    """What was told of a failure, as a message and a stack trace; the message is what the trace says below its last frame."""
+    lines = told.splitlines()
+    frames = [index for index, line in enumerate(lines) if line.startswith("  ")]
+    if not frames or "Traceback (most recent call last)" not in told and not any('  File "' in line for line in lines):
         return told, None
-    lines = [line for line in told.splitlines() if line.strip()]
-    return (lines[-1].strip() if lines else told), told
+    # notes that libraries add to an error stand below its own words
+    below = [line for line in lines[frames[-1] + 1 :] if line.strip()]
+    return (below[0].strip() if below else told), told

@@ -2,7 +2,8 @@
 
 The loop does one thing at a time, in this order: cancel, roll back, write answers and votes down, pause, continue as new,
 start what is ready, wait. What it waits for are steps, commands, answers, votes and deadlines. `Steering` takes the
-commands, `Rounds` keeps the handoffs, `Recovering` says what becomes of failures, `Calls` makes the calls.
+commands, `Rounds` keeps the handoffs, `Recovering` says what becomes of failures, `Ending` how a run ends, `Calls` makes
+the calls.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -20,18 +20,17 @@ with workflow.unsafe.imports_passed_through():
     from models.wire_commands import ApproveCommand
     from omium_core import temporal
     from workflows import plan
-    from workflows.calls import DEFAULT, Calls, reason_of
+    from workflows.calls import DEFAULT, Calls
+    from workflows.ending import Ending
     from workflows.recovering import Recovering
     from workflows.rounds import Rounds
     from workflows.steering import HOLDS, Steering
 
-#: How long a run that was started for one command waits for it.
-HOLD_PATIENCE = timedelta(seconds=30)
 NOT_STARTED = "not_started"
 
 
 @workflow.defn(name=temporal.RUN_WORKFLOW)
-class AgentRun(Recovering, Rounds, Steering):
+class AgentRun(Ending, Recovering, Rounds, Steering):
     """Runs the steps of one execution until the last branch has ended."""
 
     @workflow.init
@@ -307,43 +306,7 @@ class AgentRun(Recovering, Rounds, Steering):
                     )
         self._end_terms(now)
 
-    # Ends
-
-    async def _accepted(self, command_id: str) -> bool:
-        try:
-            await workflow.wait_condition(
-                lambda: command_id in self._seen, timeout=HOLD_PATIENCE, timeout_summary="hold"
-            )
-        except TimeoutError:
-            return False
-        return True
-
-    def _made_it(self) -> bool:
-        """Whether the last step had ended before anybody could stop it: its checkpoint says that the run completed."""
-        return self._end_recorded
-
-    async def _cancelled(self, reason: str) -> RunResult:
-        self._closing = True
-        await self._calls.finish("cancelled", self._lineage, note=reason)
-        return await self._end("cancelled")
-
-    async def _end_badly(self, error: BaseException) -> None:
-        """Records the failure or the cancellation. The workflow then ends as Temporal's own, so that its lists are true."""
-        self._closing = True
-        await self._stand_still()
-        cancelled = is_cancelled_exception(error)
-        state, reason = ("cancelled", None) if cancelled else ("failed", reason_of(error))
-        self._set(state, note=reason.message if reason else "")
-        step = self._failing.step if self._failing is not None else None
-        await self._calls.finish(state, self._lineage, step, reason)
-        self._ended = True
-        await workflow.wait_condition(workflow.all_handlers_finished)
-
-    async def _end(self, state: str) -> RunResult:
-        self._closing = self._ended = True
-        self._set(state)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        return RunResult(status=state, steps=self._done, checkpoint=self._last())
+    # Long runs
 
     def _must_continue(self) -> bool:
         info = workflow.info()

@@ -78,8 +78,12 @@ class Steering:
             self._pause(command)
         soft_and_busy = command.mode != "hard" and self._in_flight()
         if not soft_and_busy:
-            await workflow.wait_condition(lambda: self._state == "paused" or not self._hold or self._closing)
-        return self._result(pending=bool(self._hold) and self._state != "paused")
+            await workflow.wait_condition(lambda: self._is_parked() or not self._hold or self._closing)
+        return self._result(pending=bool(self._hold) and not self._is_parked())
+
+    def _is_parked(self) -> bool:
+        """Whether the run stands still because somebody wanted it to."""
+        return self._state == "paused" and self._reason in HOLDS
 
     @update_pause.validator
     def check_pause(self, command: PauseCommand) -> None:
