@@ -1,6 +1,6 @@
-"""Evaluates one expensive condition in a process of its own, with limits on time and memory.
+"""Evaluates one expensive expression in a process of its own, with limits on time and memory.
 
-Run as a script: reads `{"source", "variables"}` as JSON from the standard input and answers `{"value"}` or
+Run as a script: reads `{"source", "variables"}` as JSON from the standard input and answers `{"value"}`, which is JSON, or
 `{"error": [kind, message]}`. Imports nothing of the platform and gets no environment, so there is nothing to take.
 """
 
@@ -15,6 +15,7 @@ import cel
 
 MIN_CPU_SECONDS = 0.5
 MEMORY_BYTES = 1024**3
+MAX_RESULT = 1_000_000
 
 
 def limit() -> None:
@@ -27,15 +28,23 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _answer(value: object) -> str:
+    try:
+        answer = json.dumps({"value": value}, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps({"error": ["NoJson", type(value).__name__]})
+    return answer if len(answer) <= MAX_RESULT else json.dumps({"error": ["TooLarge", ""]})
+
+
 def main() -> None:
     asked = json.load(sys.stdin)
     limit()
     try:
         value = cel.compile(asked["source"]).execute(asked["variables"])
-        answer: dict[str, object] = {"value": value if isinstance(value, bool) else type(value).__name__}
+        answer = _answer(value)
     except Exception as error:
-        answer = {"error": [type(error).__name__, str(error)]}
-    json.dump(answer, sys.stdout)
+        answer = json.dumps({"error": [type(error).__name__, str(error)]})
+    sys.stdout.write(answer)
 
 
 if __name__ == "__main__":

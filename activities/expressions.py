@@ -1,4 +1,4 @@
-"""Conditions in definitions (`when`, post-conditions), written in CEL: a language without loops, calls or side effects.
+"""Conditions and values in definitions (`when`, post-conditions), written in CEL: a language without loops, calls or side effects.
 
 `docs/expressions.md` describes it for users. Sources and data come from users, so both are bounded, and what looks
 expensive is evaluated in a process of its own that can be ended (`expression_process`).
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import cel
 
 MAX_SOURCE = 2_000
+#: Characters of JSON that an expression may give.
+MAX_RESULT = 1_000_000
 #: Generous: it holds the start of an interpreter on a busy machine. The evaluation itself has a limit of its own.
 _PROCESS_TIMEOUT = 20.0
 _PROCESS = Path(__file__).with_name("expression_process.py")
@@ -34,6 +36,8 @@ _FUNCTIONS = frozenset(
 _TYPE_NAMES = frozenset({"bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"})
 _BOUND_NAME = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
 _POSITION = re.compile(r"<input>:(\d+):(\d+): (.*)")
+_NO_JSON = "It gives a value that is no JSON; string(...) makes a text of a timestamp or a duration."
+_TOO_LARGE = "It gives more than 1 MB."
 _KINDS = {"float": "double", "str": "string", "dict": "map", "NoneType": "null"}
 
 
@@ -46,8 +50,8 @@ def scope(state: Mapping[str, Json], inputs: Json, output: Json = None) -> dict[
     return {**state, "state": dict(state), "inputs": inputs, "output": output}
 
 
-def check(source: str) -> str | None:
-    """What is wrong with a condition, as far as its text tells; None if nothing is."""
+def check(source: str, *, gives_value: bool = False) -> str | None:
+    """What is wrong with a condition, as far as its text tells; None if nothing is. `gives_value`: with an expression for `calculate`."""
     try:
         program = _compiled(source)
     except ExpressionError as error:
@@ -57,7 +61,7 @@ def check(source: str) -> str | None:
         return f"There is no function {unknown[0]!r}."
     if not program.variables() and is_cheap(source, measure({})):
         try:
-            evaluate(source, {})
+            calculate(source, {}) if gives_value else evaluate(source, {})
         except ExpressionError as error:
             return str(error)
     return None
@@ -74,15 +78,35 @@ def evaluate(source: str, variables: Mapping[str, Json]) -> bool:
     `ExpressionError` if it cannot be read or evaluated, names what is not there, or gives no boolean. Takes a moment;
     over large data it may block for about a second, in which other threads run.
     """
+    result = _result(source, variables)
+    if not isinstance(result, bool):
+        kind = type(result).__name__
+        raise ExpressionError(f"A condition must give true or false; this one gives {_KINDS.get(kind, kind)}.")
+    return result
+
+
+def calculate(source: str, variables: Mapping[str, Json]) -> Json:
+    """The value that an expression gives, as plain JSON. Bounds and errors are those of `evaluate`.
+
+    A timestamp, a duration or bytes are no JSON: `string(...)` makes a text of them.
+    """
+    result = _result(source, variables)
+    try:
+        text = json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError):
+        raise ExpressionError(_NO_JSON) from None
+    if len(text) > MAX_RESULT:
+        raise ExpressionError(_TOO_LARGE)
+    return json.loads(text)
+
+
+def _result(source: str, variables: Mapping[str, Json]) -> Any:
     program = _compiled(source)
     named = {name: variables[name] for name in program.variables() if name in variables}
     size = measure(named)
     if size.depth > MAX_DATA_DEPTH:
         raise ExpressionError(f"The data is nested more than {MAX_DATA_DEPTH} levels deep.")
-    result = _evaluate_here(program, named) if is_cheap(source, size) else _evaluate_apart(source, named)
-    if isinstance(result, str):
-        raise ExpressionError(f"A condition must give true or false; this one gives {_KINDS.get(result, result)}.")
-    return result
+    return _evaluate_here(program, named) if is_cheap(source, size) else _evaluate_apart(source, named)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -98,16 +122,14 @@ def _compiled(source: str) -> cel.Program:
         raise ExpressionError(_syntax_sentence(str(error))) from None
 
 
-def _evaluate_here(program: cel.Program, named: dict[str, Json]) -> bool | str:
-    """The result, or the name of its type if it is no boolean."""
+def _evaluate_here(program: cel.Program, named: dict[str, Json]) -> Any:
     try:
-        value = program.execute(named)
+        return program.execute(named)
     except Exception as error:
         raise ExpressionError(_sentence(type(error).__name__, str(error), named)) from error
-    return value if isinstance(value, bool) else type(value).__name__
 
 
-def _evaluate_apart(source: str, named: dict[str, Json]) -> bool | str:
+def _evaluate_apart(source: str, named: dict[str, Json]) -> Any:
     """The same, in a process of its own."""
     command = [sys.executable, "-I", str(_PROCESS)]
     asked = json.dumps({"source": source, "variables": named}).encode()
@@ -119,8 +141,7 @@ def _evaluate_apart(source: str, named: dict[str, Json]) -> bool | str:
     if "error" in answer:
         kind, message = answer["error"]
         raise ExpressionError(_sentence(kind, message, named))
-    value: bool | str = answer["value"]
-    return value
+    return answer["value"]
 
 
 def _syntax_sentence(message: str) -> str:
@@ -146,5 +167,9 @@ def _sentence(kind: str, message: str, named: Mapping[str, Json]) -> str:
             return (
                 f"The types do not fit: {message.partition('. ')[0]}. 1 and 1.0 are of different types for + - * / %."
             )
+        case "NoJson":
+            return _NO_JSON
+        case "TooLarge":
+            return _TOO_LARGE
         case _:
             return f"It cannot be evaluated: {message.partition('. Check ')[0].splitlines()[0].rstrip('.:')}."

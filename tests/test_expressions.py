@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from activities.expression_cost import is_cheap, measure
-from activities.expressions import ExpressionError, check, evaluate, scope, variables
+from activities.expressions import ExpressionError, calculate, check, evaluate, scope, variables
 
 PAGE = Path(__file__).parents[1] / "docs" / "expressions.md"
 
@@ -203,3 +203,32 @@ def test_the_examples_of_the_page_are_conditions() -> None:
     examples = re.findall(r"^\| `([^`]+)` \|", conditions, re.MULTILINE)
     assert len(examples) >= 10
     assert {source: problem for source in examples if (problem := check(source))} == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "values", "result"),
+    [
+        ("count + 1", {"count": 2}, 3),
+        ("[1, 2.5, null, 'a']", {}, [1, 2.5, None, "a"]),
+        ("{'a': items.map(i, i.n)}", {"items": [{"n": 1}]}, {"a": [1]}),
+        ("string(timestamp('2026-01-01T00:00:00Z')).startsWith('2026')", {}, True),
+    ],
+)
+def test_values(source: str, values: dict[str, Any], result: Any) -> None:
+    assert check(source, gives_value=True) is None
+    assert calculate(source, values) == result
+
+
+@pytest.mark.parametrize("source", ["timestamp('2026-01-01T00:00:00Z')", "1.0 / 0.0", "b'x'"])
+def test_values_that_are_no_json(source: str) -> None:
+    assert "no JSON" in (check(source, gives_value=True) or "")
+    expensive = f"items.all(i, items.all(j, items.all(k, items.all(l, true)))) ? {source} : {source}"
+    with pytest.raises(ExpressionError, match="no JSON"):
+        calculate(expensive, {"items": list(range(50))})
+
+
+def test_values_are_not_larger_than_a_megabyte() -> None:
+    with pytest.raises(ExpressionError, match="1 MB"):
+        calculate("text + text", {"text": "x" * 600_000})
+    with pytest.raises(ExpressionError, match="1 MB|time or memory"):
+        calculate("items.map(i, items.map(j, items))", {"items": list(range(150))})

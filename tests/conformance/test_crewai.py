@@ -9,6 +9,7 @@ from typing import Any
 from activities.adapters.base import Answer, Edit, StepError
 from tests.conformance.runs import DEFAULT_MODEL, Case, Change
 from tests.conformance.suite import AdapterConformance
+from tests.crewai.flows import LOOP, LOOP_CALLS, LOOP_RULES, crew, flow
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 
@@ -23,6 +24,12 @@ def agent(role: str, **fields: Any) -> dict[str, Any]:
 
 def task(agent: str, text: str, **fields: Any) -> dict[str, Any]:
     return {"description": f"{text} about {{topic}}", "expected_output": "A sentence", "agent": agent, **fields}
+
+
+def crew_of_nobody() -> dict[str, Any]:
+    call = crew("writer", "Write")
+    call["with"]["tasks"][0]["agent"] = "nobody"
+    return call
 
 
 WITH_TOOL = Case(
@@ -211,13 +218,42 @@ REVIEWED = Case(
 )
 
 
+#: A flow is one step, however often it goes round.
+FLOW = Case(
+    name="flow",
+    definition=LOOP,
+    inputs={"topic": "rain"},
+    steps=("flow · Poems",),
+    model_calls=LOOP_CALLS,
+    rules=LOOP_RULES,
+    tool_calls=(("calculator", {"expression": "12 * 2"}),),
+    says='"raw": "second draft: 24"',
+    units=(("Poems",),),
+    values=frozenset({"draft", "review", "decide", "number", "print"}),
+    changes=(
+        Change(
+            "a task's prompt", Edit(prompts={"writer_task": "Sing of {topic}. Advice: {advice}"}), shows="Sing of rain."
+        ),
+        Change("an agent's texts", Edit(prompts={"review.review": {"backstory": "Mild."}}), shows="Mild."),
+        Change("one model", Edit(models={"writer": "big", "*": "tiny"}), models=frozenset({"big", "tiny"})),
+        Change("an input", Edit(inputs={"topic": "snow"}), shows="Write about snow"),
+    ),
+    wrong_edits=(
+        ("prompts.writer.input", Edit(prompts={"writer": {"input": "x"}})),
+        ("models.writer_task", Edit(models={"writer_task": "big"})),
+        ("values.draft", Edit(values={"draft": "x"})),
+    ),
+)
+
+
 class TestCrewAI(AdapterConformance):
     framework = "crewai"
-    cases = (WITH_TOOL, HIERARCHICAL, CONCURRENT, GUARDED)
+    cases = (WITH_TOOL, HIERARCHICAL, CONCURRENT, GUARDED, FLOW)
     asking_cases = (REVIEWED,)
     broken_tool_case = BROKEN_TOOL
     wrong = (
         ("tasks", {"agents": {"a": agent("A")}}),
         ("tasks.t.agent", {"agents": {"a": agent("A")}, "tasks": {"t": task("b", "x")}}),
+        ("methods.m.do.with.tasks[0].agent", flow({"m": {"start": True, "do": crew_of_nobody()}})),
         ("agents.a.tools[0]", {"agents": {"a": agent("A", tools=["nope"])}, "tasks": {"t": task("a", "x")}}),
     )

@@ -158,17 +158,6 @@ def test_typing_errors_get_a_suggestion() -> None:
     assert "'agents'" in message({**TEMPLATE, "agent": {}})
 
 
-def test_a_flow_is_told_where_it_belongs() -> None:
-    loop = {"poem": {"start": "again", "do": {"call": "script", "code": "import os"}}}
-    for flow, path in (
-        ({"schema": "crewai.flow/v1", "name": "Poems", "methods": loop}, "methods"),
-        ({"schema": "crewai.flow/v1", "name": "Poems"}, "schema"),
-        ({**TEMPLATE, "schema": "crewai.flow/v1"}, "schema"),
-    ):
-        assert paths(flow) == [path]
-        assert "framework 'flow'" in message(flow)
-
-
 def test_human_input_is_asked_by_the_platform() -> None:
     for value in (True, False, None):
         assert paths(changed("tasks.research_task.human_input", value)) == []

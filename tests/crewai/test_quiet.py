@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.conformance.test_crewai import WITH_TOOL
+import pytest
+
+from tests.conformance.runs import Case
+from tests.conformance.test_crewai import FLOW, WITH_TOOL
 from tests.support.model_server import ModelServer
 
 _WATCHED = """
@@ -56,12 +59,13 @@ asyncio.run(run(json.load(sys.stdin)))
 """
 
 
-def test_a_run_leaves_no_trace(tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", [WITH_TOOL, FLOW], ids=lambda case: case.name)
+def test_a_run_leaves_no_trace(tmp_path: Path, case: Case) -> None:
     scratch, home, temporary = (tmp_path / name for name in ("scratch", "home", "tmp"))
     home.mkdir()
     temporary.mkdir()
-    with ModelServer(WITH_TOOL.rules) as server:
-        asked = {"definition": WITH_TOOL.definition, "inputs": WITH_TOOL.inputs, "base_url": server.base_url}
+    with ModelServer(case.rules) as server:
+        asked = {"definition": case.definition, "inputs": case.inputs, "base_url": server.base_url}
         seen, spent = _watch(asked | {"scratch": str(scratch)}, home, temporary)
         port = server.port
     written = [Path(path) for path in seen["writes"]]

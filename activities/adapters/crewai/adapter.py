@@ -1,4 +1,4 @@
-"""The half of the CrewAI adapter that runs crews, one step at a time. CrewAI is imported by `create`, after its environment is set."""
+"""The half of the CrewAI adapter that runs crews, one step at a time, and flows, in one. CrewAI is imported by `create`, after its environment is set."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-from activities.adapters.base import BadDefinition, Interrupt, JsonObject, StepContext, StepResult, ToolBox
+from activities.adapters.base import Adapter, BadDefinition, Interrupt, JsonObject, StepContext, StepResult, ToolBox
 from activities.adapters.crewai.checks import concurrent_run
-from activities.adapters.crewai.definition import DEFINITION, step_name, step_units
+from activities.adapters.crewai.crews import CREW, step_name, step_units
 from activities.adapters.crewai.environment import home_in, prepare_environment
+from activities.adapters.crewai.flows.adapter import FlowAdapter, FlowRuntime
+from activities.adapters.crewai.flows.definition import is_flow
 from activities.adapters.crewai.reading import CrewSpec, read_crew
 from activities.adapters.crewai.states import SavedOutput, make_state, read_state, result_of
 from omium_core.errors import Problem
@@ -26,17 +28,17 @@ class _Runtime(Protocol):
     ) -> list[SavedOutput | Interrupt]: ...
 
 
-class CrewAIAdapter:
+class CrewAdapter:
     """Implements `Adapter` for crews. Keeps nothing of a run."""
 
-    name = DEFINITION.name
+    name = CREW.name
 
     def __init__(self, runtime: _Runtime) -> None:
         self._runtime = runtime
 
     async def check(self, definition: JsonObject, *, tools: ToolBox) -> list[Problem]:
         """Whether all tools are registered, and whether CrewAI can build the crew."""
-        problems = DEFINITION.validate(definition, tools=None)
+        problems = CREW.validate(definition, tools=None)
         crew = read_crew(definition).crew
         for path, names in _named_tools(crew):
             for index, name in enumerate(names):
@@ -58,7 +60,7 @@ class CrewAIAdapter:
         """Runs the first task that has no output, or the asynchronous tasks that begin there."""
         crew = _readable(definition)
         inputs, done = read_state(state)
-        for problem in DEFINITION.validate_inputs(definition, inputs):
+        for problem in CREW.validate_inputs(definition, inputs):
             raise BadDefinition(problem.message)
         if len(done) >= len(crew.tasks):
             raise BadDefinition(
@@ -82,16 +84,43 @@ class CrewAIAdapter:
         )
 
 
+class CrewAIAdapter:
+    """Implements `Adapter`: each definition is a crew's or a flow's."""
+
+    name = CREW.name
+
+    def __init__(self, crews: CrewAdapter, flows: FlowAdapter) -> None:
+        self._crews, self._flows = crews, flows
+
+    async def check(self, definition: JsonObject, *, tools: ToolBox) -> list[Problem]:
+        """Whether all tools are registered, and whether CrewAI can build the definition."""
+        return await self._of(definition).check(definition, tools=tools)
+
+    def start(self, definition: JsonObject, inputs: JsonObject) -> JsonObject:
+        return self._of(definition).start(definition, inputs)
+
+    async def first_step(self, definition: JsonObject) -> str:
+        return await self._of(definition).first_step(definition)
+
+    async def run_step(self, definition: JsonObject, state: JsonObject, context: StepContext) -> StepResult:
+        """Runs the next task of a crew, or a whole flow."""
+        return await self._of(definition).run_step(definition, state, context)
+
+    def _of(self, definition: JsonObject) -> Adapter:
+        return self._flows if is_flow(definition) else self._crews
+
+
 def create(settings: Settings, scratch: Path) -> CrewAIAdapter:
     """Imports CrewAI into this process, which takes some seconds, and returns its adapter."""
     prepare_environment(scratch)
     with home_in(scratch):
-        runtime = importlib.import_module("activities.adapters.crewai.crew_run")
-    return CrewAIAdapter(cast("_Runtime", runtime))
+        crews = importlib.import_module("activities.adapters.crewai.crew_run")
+        flows = importlib.import_module("activities.adapters.crewai.flows.runtime")
+    return CrewAIAdapter(CrewAdapter(cast("_Runtime", crews)), FlowAdapter(cast("FlowRuntime", flows)))
 
 
 def _readable(definition: JsonObject) -> CrewSpec:
-    for problem in DEFINITION.validate(definition, tools=None):
+    for problem in CREW.validate(definition, tools=None):
         raise BadDefinition(f"{problem.path}: {problem.message}")
     return read_crew(definition).crew
 

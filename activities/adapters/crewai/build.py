@@ -73,6 +73,10 @@ class CrewBuilder:
         crew.checkpoint_kickoff_event_id = self._context.execution_id
         return crew
 
+    def build_agent(self, name: str) -> Agent:
+        """An agent for work outside of a crew."""
+        return self._agent(self._spec.agents[name])
+
     def _named(self, tasks: dict[int, Task]) -> dict[str, Task]:
         return {name: task for index, task in tasks.items() if (name := self._spec.tasks[index].name) is not None}
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from graphlib import CycleError, TopologicalSorter
+from typing import Final
 
-from activities.adapters.crewai.reading import CrewSpec, NamedTask, did_you_mean
+from activities.adapters.crewai.parts import did_you_mean
+from activities.adapters.crewai.reading import CrewSpec, NamedTask
 from omium_core.errors import Problem
+
+#: What CrewAI takes for a placeholder; other braces, as in JSON examples, are text.
+_PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_\-]*)}")
 
 
 def check_crew(
@@ -42,6 +48,18 @@ def concurrent_run(crew: CrewSpec, start: int) -> range:
         while end < len(crew.tasks) and crew.tasks[end].spec.async_execution:
             end += 1
     return range(start, end)
+
+
+def placeholders(crew: CrewSpec) -> Iterator[tuple[str, str]]:
+    """Where CrewAI fills in inputs: pairs of path and name, in reading order."""
+    for name, agent in crew.agents.items():
+        for field in ("role", "goal", "backstory"):
+            for found in _PLACEHOLDER.findall(getattr(agent, field)):
+                yield f"{crew.agent_paths[name]}.{field}", found
+    for task in crew.tasks:
+        for field in ("description", "expected_output"):
+            for found in _PLACEHOLDER.findall(getattr(task.spec, field)):
+                yield f"{task.path}.{field}", found
 
 
 def _manager(crew: CrewSpec) -> Iterator[Problem]:

@@ -43,39 +43,48 @@ async def run_tasks(
     """
     try:
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(_run_task(crew, inputs, done, index, context)) for index in tasks]
+            running = [group.create_task(_run_alone(crew, inputs, done, index, context)) for index in tasks]
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in running]
 
 
-async def _run_task(
+async def _run_alone(
     crew: CrewSpec, inputs: JsonObject, done: list[SavedOutput], index: int, context: StepContext
 ) -> SavedOutput | Interrupt:
     """One task in a crew of its own: agents of CrewAI do one thing at a time."""
     line = Line()
     transport = LineTransport(line)
-    label = task_label(crew.tasks[index], index)
-
-    async def work() -> SavedOutput:
-        set_provider(Reviewer(label, agent_label(crew, crew.tasks[index]), context, line))
-        ready = _build(CrewBuilder(crew, context, line, transport), done, index)
-        task = ready.tasks[-1]
-        try:
-            await ready.akickoff(inputs=inputs)
-        except Exception as error:
-            if _guardrail_rejected(task, error):
-                raise GuardrailRejected(str(error)) from error
-            raise
-        return _saved(task.output, label)
-
     try:
-        return await line.run(work)
+        return await line.run(lambda: run_task(crew, inputs, done, index, context, line, transport))
     except Asked as asked:
         return asked.interrupt
     finally:
         line.cut()
         await transport.aclose()
+
+
+async def run_task(
+    crew: CrewSpec,
+    inputs: JsonObject,
+    done: list[SavedOutput],
+    index: int,
+    context: StepContext,
+    line: Line,
+    transport: LineTransport,
+) -> SavedOutput:
+    """The output of one task after the `done` ones; runs on the loop of the line's own thread."""
+    label = task_label(crew.tasks[index], index)
+    set_provider(Reviewer(label, agent_label(crew, crew.tasks[index]), context, line))
+    ready = _build(CrewBuilder(crew, context, line, transport), done, index)
+    task = ready.tasks[-1]
+    try:
+        await ready.akickoff(inputs=inputs)
+    except Exception as error:
+        if _guardrail_rejected(task, error):
+            raise GuardrailRejected(str(error)) from error
+        raise
+    return _saved(task.output, label)
 
 
 def _build(builder: CrewBuilder, done: list[SavedOutput], index: int) -> StepCrew:

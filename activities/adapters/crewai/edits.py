@@ -15,14 +15,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 
 from activities.adapters.base import Edit, Json, JsonObject
-from activities.adapters.crewai.reading import (
-    MANAGER,
-    CrewSpec,
-    agent_label,
-    did_you_mean,
-    read_crew,
-    task_label,
-)
+from activities.adapters.crewai.parts import did_you_mean
+from activities.adapters.crewai.reading import MANAGER, CrewSpec, agent_label, read_crew, task_label
 from activities.adapters.crewai.states import SavedOutput, make_state, read_state
 from omium_core.errors import Problem
 
