@@ -100,7 +100,7 @@ class StepActivities:
             except Exception as error:
                 failure = classify(error)
                 if limit.expired():
-                    failure = StepTimedOut(f"The step took longer than {limits.step_timeout:.0f} s.")
+                    failure = StepTimedOut(f"The step took longer than {limits.step_timeout:g} s.")
                 raise await self._fail(step, begun.attempt, failure, limits, units) from None
 
     async def prepare(self, step: StepInput, begun: Begun) -> StepWork | None:
