@@ -188,6 +188,35 @@ def test_rolled_back_beyond_the_last_checkpoint(platform: Platform) -> None:
     assert (action["action_type"], action["status"], action["success"]) == ("rollback", "completed", True)
 
 
+def test_policy_of_rollbacks_takes_the_run_back_by_itself(platform: Platform, policy_ids: list[str]) -> None:
+    workflow_id = platform.register(GRAPH)
+    config = {"on_failure": True, "max_rollbacks": 2}
+    body = {"name": "back", "workflow_id": workflow_id, "policy_type": "rollback", "policy_config": config}
+    policy_ids.append(platform.http.post("/policies", json=body).json()["id"])
+    platform.model.set_script([{"reply": WRONG, "times": 2}, {"reply": GOOD}])
+    execution = platform.run(workflow_id, {"topic": "by itself"})
+    assert [(row["action_type"], row["status"]) for row in actions_of(platform, execution["id"])] == [
+        ("rollback", "completed")
+    ] * 2
+    assert execution["lineage"] == 2
+
+
+@BOTH
+def test_policy_of_time_ends_an_attempt(platform: Platform, workflow: dict[str, Any], policy_ids: list[str]) -> None:
+    workflow_id = platform.register(workflow)
+    for policy_type, config in (("timeout", {"timeout_ms": 1500}), ("retry", {"max_retries": 0})):
+        body = {"name": "t", "workflow_id": workflow_id, "policy_type": policy_type, "policy_config": config}
+        policy_ids.append(platform.http.post("/policies", json=body).json()["id"])
+    platform.model.set_script([{"gate": "never", "reply": GOOD, "times": 1}])
+    execution = platform.finish(platform.start(workflow_id, {"topic": "time"}))
+    platform.model.release("never")
+    assert execution["status"] == "failed"
+    [failure] = failures_of(platform, execution["id"])
+    assert (failure["failure_type"], failure["recovery_status"]) == ("timeout", "pending")
+    analysis = platform.http.post(f"/failures/{failure['id']}/analyze").json()["analysis"]
+    assert "within" in analysis["root_cause"]
+
+
 @BOTH
 def test_actions_are_taken_in_order_and_bounded(platform: Platform, workflow: dict[str, Any]) -> None:
     seen = len(platform.model.calls)
