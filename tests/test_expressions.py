@@ -222,7 +222,7 @@ def test_values(source: str, values: dict[str, Any], result: Any) -> None:
 @pytest.mark.parametrize("source", ["timestamp('2026-01-01T00:00:00Z')", "1.0 / 0.0", "b'x'"])
 def test_values_that_are_no_json(source: str) -> None:
     assert "no JSON" in (check(source, gives_value=True) or "")
-    expensive = f"items.all(i, items.all(j, items.all(k, items.all(l, true)))) ? {source} : {source}"
+    expensive = f"items.exists(i, items.exists(j, items.exists(k, items.exists(l, true)))) ? {source} : {source}"
     with pytest.raises(ExpressionError, match="no JSON"):
         calculate(expensive, {"items": list(range(50))})
 
@@ -230,5 +230,5 @@ def test_values_that_are_no_json(source: str) -> None:
 def test_values_are_not_larger_than_a_megabyte() -> None:
     with pytest.raises(ExpressionError, match="1 MB"):
         calculate("text + text", {"text": "x" * 600_000})
-    with pytest.raises(ExpressionError, match="1 MB|time or memory"):
+    with pytest.raises(ExpressionError, match=r"1 MB|time or memory"):
         calculate("items.map(i, items.map(j, items))", {"items": list(range(150))})

@@ -220,6 +220,16 @@ async def test_an_expression_that_cannot_be_evaluated(
         await run(adapter, server, flow({"m": {"start": True, "do": expression(source)}}), inputs)
 
 
+async def test_expressions_are_bounded_together(adapter: Adapter, server: ModelServer) -> None:
+    """What is fine by itself may be too much a thousand times: in a text, and for the items of a list."""
+    inputs = {"text": "x" * 500_000, "items": list(range(500))}
+    each = {"call": "each", "in": "state.items", "do": [{"name": "s", "action": expression("state.text")}]}
+    call = {"call": "tool", "ref": "calculator", "with": {"expression": "${state.text}" * 500}}
+    for action in (each, call):
+        with pytest.raises(BadDefinition, match="too much together"):
+            await run(adapter, server, flow({"m": {"start": True, "do": action}}), inputs)
+
+
 async def test_cancelling_ends_the_call_under_way(adapter: Adapter, server: ModelServer) -> None:
     server.set_script([{"reply": {"content": "x"}, "gate": "held"}])
     running = asyncio.create_task(run(adapter, server, LOOP))

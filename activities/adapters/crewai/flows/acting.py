@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,11 @@ from activities.expressions import ExpressionError, calculate
 MOST_ITEMS = 1_000
 
 
+#: What the expressions of one flow may make together, in characters of JSON, and take, in seconds.
+_MOST_MADE = 16_000_000
+_MOST_SECONDS = 60.0
+
+
 class Said(dict[str, Any]):
     """What a crew or an agent gave, as expressions see it. As a router's event it is its text, as CrewAI has it."""
 
@@ -40,6 +46,8 @@ class Actor:
 
     def __init__(self, context: StepContext, line: Line, transport: LineTransport) -> None:
         self._context, self._line, self._transport = context, line, transport
+        self._made = 0
+        self._seconds = 0.0
 
     async def run(self, action: Action, scope: Mapping[str, Json]) -> Json:
         """What an action gives; `scope` are the names that its expressions see.
@@ -48,19 +56,19 @@ class Actor:
         """
         match action:
             case ExpressionCall():
-                return _calculated(action.expr, action.path, scope)
+                return self._calculated(action.expr, action.path, scope)
             case CrewCall():
                 return await self._crew(action, scope)
             case AgentCall():
                 return await self._agent(action, scope)
             case ToolCall():
-                arguments = _rendered(action.arguments, f"{action.path}.with", scope)
+                arguments = self._rendered(action.arguments, f"{action.path}.with", scope)
                 return await self._line.acall(lambda: self._context.tools.call(action.name, arguments))
             case EachCall():
                 return await self._each(action, scope)
 
     async def _crew(self, call: CrewCall, scope: Mapping[str, Json]) -> Said:
-        inputs = _rendered(call.inputs, f"{call.path}.inputs", scope)
+        inputs = self._rendered(call.inputs, f"{call.path}.inputs", scope)
         done: list[SavedOutput] = []
         while len(done) < len(call.crew.tasks):
             together = concurrent_run(call.crew, len(done))
@@ -73,7 +81,7 @@ class Actor:
         return Said(raw=done[-1]["raw"], json_dict=done[-1]["json"], pydantic=done[-1]["json"], tasks_output=outputs)
 
     async def _agent(self, call: AgentCall, scope: Mapping[str, Json]) -> Said:
-        given = _rendered(call.input, f"{call.place}.input", scope)
+        given = self._rendered(call.input, f"{call.place}.input", scope)
         if not isinstance(given, str) and not _are_messages(given):
             raise BadDefinition(
                 f"{call.place}.input: This must give a text or a list of messages with role and content."
@@ -83,7 +91,7 @@ class Actor:
         return Said(raw=output.raw, pydantic=None, agent_role=output.agent_role)
 
     async def _each(self, call: EachCall, scope: Mapping[str, Json]) -> list[Json]:
-        items = _calculated(call.items, f"{call.path}.in", scope)
+        items = self._calculated(call.items, f"{call.path}.in", scope)
         if not isinstance(items, list) or len(items) > MOST_ITEMS:
             raise BadDefinition(f"{call.path}.in: This must give a list of at most {MOST_ITEMS} items.")
         results: list[Json] = []
@@ -98,7 +106,7 @@ class Actor:
         for step in call.steps:
             inner = {**scope, "outputs": outputs}
             if step.condition is not None:
-                holds = _calculated(step.condition, f"{step.path}.if", inner)
+                holds = self._calculated(step.condition, f"{step.path}.if", inner)
                 if not isinstance(holds, bool):
                     raise BadDefinition(f"{step.path}.if: A condition must give true or false.")
                 if not holds:
@@ -106,19 +114,27 @@ class Actor:
             last = outputs[step.name] = await self.run(step.action, inner)
         return last
 
+    def _calculated(self, source: str, path: str, scope: Mapping[str, Json]) -> Json:
+        try:
+            return self._bounded(bare(source), scope)
+        except ExpressionError as error:
+            raise BadDefinition(f"{path}: {error}") from error
 
-def _calculated(source: str, path: str, scope: Mapping[str, Json]) -> Json:
-    try:
-        return calculate(bare(source), scope)
-    except ExpressionError as error:
-        raise BadDefinition(f"{path}: {error}") from error
+    def _rendered(self, template: Json, path: str, scope: Mapping[str, Json]) -> Json:
+        try:
+            return rendered(template, path, lambda source: self._bounded(source, scope))
+        except ExpressionError as error:
+            raise BadDefinition(str(error)) from error
 
-
-def _rendered(template: Json, path: str, scope: Mapping[str, Json]) -> Json:
-    try:
-        return rendered(template, path, scope)
-    except ExpressionError as error:
-        raise BadDefinition(str(error)) from error
+    def _bounded(self, source: str, scope: Mapping[str, Json]) -> Json:
+        """What an expression gives. Each is bounded by itself, and here all of them together."""
+        began = time.monotonic()
+        value = calculate(source, scope)
+        self._seconds += time.monotonic() - began
+        self._made += len(json.dumps(value))
+        if self._made > _MOST_MADE or self._seconds > _MOST_SECONDS:
+            raise ExpressionError("The expressions of this flow make or take too much together.")
+        return value
 
 
 def _are_messages(given: Json) -> bool:

@@ -10,7 +10,7 @@ def make_state(inputs: JsonObject, result: JsonObject | None) -> JsonObject:
 
 
 def is_state_of_flow(state: JsonObject) -> bool:
-    return "flow" in state
+    return "flow" in state and "outputs" not in state
 
 
 def read_state(state: JsonObject) -> tuple[JsonObject, JsonObject | None]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from activities.adapters.base import Json
-from activities.expressions import MAX_SOURCE, ExpressionError, calculate
+from activities.expressions import MAX_SOURCE, ExpressionError
 
 #: What a brace inside an expression may hide in, and the braces that count.
 _TOKEN = re.compile(
@@ -54,12 +54,12 @@ def without_strings(source: str) -> str:
     return _STRING.sub("''", source)
 
 
-def rendered(template: Json, path: str, variables: Mapping[str, Json]) -> Json:
-    """The template filled in; `ExpressionError` names the path of what cannot be."""
+def rendered(template: Json, path: str, calculate: Callable[[str], Json]) -> Json:
+    """The template filled in with what `calculate` makes of its expressions; `ExpressionError` names the path of what cannot be."""
 
     def fill(text: str, where: str) -> Json:
         try:
-            return _filled(text, variables)
+            return _filled(text, calculate)
         except ExpressionError as error:
             raise ExpressionError(f"{where}: {error}") from error
 
@@ -78,12 +78,12 @@ def _walk(template: Json, path: str, change: Callable[[str, str], Json], depth: 
     return template
 
 
-def _filled(text: str, variables: Mapping[str, Json]) -> Json:
+def _filled(text: str, calculate: Callable[[str], Json]) -> Json:
     parts = _parts(text)
     sources = [part for part in parts if isinstance(part, Source)]
     if len(sources) == 1 and not "".join(part for part in parts if not isinstance(part, Source)).strip():
-        return calculate(sources[0], variables)
-    return "".join(_text(calculate(part, variables)) if isinstance(part, Source) else part for part in parts)
+        return calculate(sources[0])
+    return "".join(_text(calculate(part)) if isinstance(part, Source) else part for part in parts)
 
 
 def _text(value: Json) -> str:
