@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from hashlib import sha256
 from typing import Final, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, func, select, update
-from sqlalchemy import cast as sql_cast
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -19,6 +19,7 @@ from activities.contracts.evaluation import ApprovalWish
 from activities.heartbeat import heartbeat
 from activities.stores.values import Stored, ValueStore
 from models.database import Database
+from models.repositories.approvals import id_set_aside, not_set_aside
 from models.repositories.steps import NAME_LENGTH
 from models.tables import Agent, Approval, ExecutionEvent
 from models.tables.base import new_id, now
@@ -26,8 +27,31 @@ from models.wire import AnswerInput, Question, StepInput
 
 STATUS: Final[Mapping[str, str]] = {"approve": "approved", "reject": "rejected", "edit": "edited"}
 _DECISION: Final[Mapping[str, str]] = {status: decision for decision, status in STATUS.items()}
-#: What separates the id of a question that was asked again from a mark that makes room for the new one.
-CLOSED_MARK: Final = "#"
+#: How much of a long id of a question is kept as it is; the rest is told apart by a hash.
+_READABLE: Final = 190
+
+
+class Answers(Mapping[str, Answer]):
+    """Answers by the ids of their questions, which are looked up as they were kept."""
+
+    def __init__(self, kept: Mapping[str, Answer]) -> None:
+        self._kept = kept
+
+    def __getitem__(self, interrupt_id: str) -> Answer:
+        return self._kept[kept_id(interrupt_id)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def kept_id(interrupt_id: str) -> str:
+    """The id under which a question is kept: its own, or its beginning with a hash where there is no room for it."""
+    if len(interrupt_id) <= NAME_LENGTH:
+        return interrupt_id
+    return f"{interrupt_id[:_READABLE]}~{sha256(interrupt_id.encode(errors='replace')).hexdigest()[:32]}"
 
 
 class Questions:
@@ -37,15 +61,17 @@ class Questions:
         self._database = database
         self._values = values
 
-    async def answers(self, step: StepInput) -> dict[str, Answer]:
+    async def answers(self, step: StepInput) -> Mapping[str, Answer]:
         """What people, or defaults, said to the questions of this step, by the question's id within the step."""
 
         async def work(db: AsyncSession) -> list[Approval]:
-            query = select(Approval).where(*_of_step(step), col(Approval.status).not_in(("pending", "cancelled")))
+            query = select(Approval).where(
+                *_of_step(step), col(Approval.status).not_in(("pending", "cancelled")), not_set_aside()
+            )
             return list((await db.execute(query)).scalars())
 
         found = await self._database.run(work)
-        return {row.interrupt_id: await self._answer(row) for row in found if CLOSED_MARK not in row.interrupt_id}
+        return Answers({row.interrupt_id: await self._answer(row) for row in found})
 
     async def ask(self, step: StepInput, attempt: int, wishes: Sequence[ApprovalWish]) -> list[Question]:
         """Writes the questions down, each once however often the step asks. The ones that are still open."""
@@ -118,7 +144,7 @@ class Questions:
             lineage=step.lineage,
             step_index=step.step.index,
             step_name=step.step.name[:NAME_LENGTH],
-            interrupt_id=wish.interrupt_id[:NAME_LENGTH],
+            interrupt_id=kept_id(wish.interrupt_id),
             title=wish.title,
             question=question.inline,
             question_blob=question.blob,
@@ -139,12 +165,10 @@ async def reopen(db: AsyncSession, tenant_id: UUID, execution_id: UUID, lineage:
             col(Approval.lineage) == lineage,
             col(Approval.step_index) == step_index,
             col(Approval.status).in_(("rejected", "expired")),
-            col(Approval.interrupt_id).not_like(f"%{CLOSED_MARK}%"),
+            not_set_aside(),
         )
         # the row stays for those who ask who refused it
-        .values(
-            interrupt_id=func.left(col(Approval.interrupt_id), 200) + CLOSED_MARK + sql_cast(col(Approval.id), Text)
-        )
+        .values(interrupt_id=id_set_aside())
     )
 
 

@@ -87,21 +87,23 @@ class StepActivities:
                 return begun.outcome
             limits = _limits(step, ())
             limit = asyncio.timeout(limits.step_timeout)
-            units: tuple[str, ...] = ()
+            work: StepWork | None = None
             try:
                 async with limit:
                     work = await self.prepare(step, begun)
                     if work is None:
                         return await self._records.skip_step(step, begun.attempt)
-                    units = work.units
-                    limits = _limits(step, units)
+                    limits = _limits(step, work.units)
                     limit.reschedule(asyncio.get_running_loop().time() + limits.step_timeout)
                     return await self._do(step, begun.attempt, work)
+            except ApplicationError:
+                # nothing failed: the step is to be run again with the answers that it has now
+                raise
             except Exception as error:
                 failure = classify(error)
                 if limit.expired():
                     failure = StepTimedOut(f"The step took longer than {limits.step_timeout:g} s.")
-                raise await self._fail(step, begun.attempt, failure, limits, units) from None
+                raise await self._fail(step, begun.attempt, failure, limits, work) from None
 
     async def prepare(self, step: StepInput, begun: Begun) -> StepWork | None:
         """All that a step needs to run; None for a node of a flow that is skipped."""
@@ -173,6 +175,7 @@ class StepActivities:
 
         key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
         with self._gateway.session(UUID(step.tenant_id), key, attempt, wake) as session:
+            work.session = session
             context = StepContext(
                 execution_id=step.execution_id,
                 step_index=step.step.index,
@@ -216,10 +219,11 @@ class StepActivities:
             model_calls=session.model_calls,
             tool_calls=session.tool_calls,
             tokens=session.tokens,
+            cost=session.cost,
         )
 
     async def _fail(
-        self, step: StepInput, attempt: int, error: StepError, limits: RunLimits, units: tuple[str, ...]
+        self, step: StepInput, attempt: int, error: StepError, limits: RunLimits, work: StepWork | None
     ) -> ApplicationError:
         """The error for Temporal. Only our own words go into history; what an agent said stays in the database."""
         told = for_history(error)
@@ -234,7 +238,12 @@ class StepActivities:
         log.warning("step failed", execution_id=step.execution_id, step=step.step.name, failures=failures, error=told)
         if not error.retryable or failures >= limits.max_failures:
             redoable = error.retryable if error.redoable is None else error.redoable
-            details = {"retryable": redoable, "units": list(units), "severity": error.severity or ""}
+            details = {
+                "retryable": redoable,
+                "units": list(work.units) if work else [],
+                "severity": error.severity or "",
+                "usage": _used(work),
+            }
             return ApplicationError(told, details, type=error.failure_type, non_retryable=True)
         pause = min(limits.retry_initial * limits.retry_backoff ** (failures - 1), limits.retry_max)
         pause = max(pause, error.retry_after or 0.0)
@@ -258,6 +267,12 @@ def _limits(step: StepInput, units: tuple[str, ...]) -> RunLimits:
             retry_max=retry.max_interval,
         )
     return limits
+
+
+def _used(work: StepWork | None) -> dict[str, int]:
+    session = work.session if work is not None else None
+    names = ("model_calls", "tool_calls", "tokens", "cost")
+    return {name: getattr(session, name) for name in names} if session is not None else {}
 
 
 def _wish(interrupt: Interrupt) -> ApprovalWish:

@@ -73,7 +73,7 @@ class RetryService:
                 agent.status, agent.failures, agent.error, agent.completed_at = "pending", 0, None, None
                 session.add(agent)
                 await questions.reopen(session, tenant_id, execution.id, agent.lineage, agent.step_index)
-        await approvals.set_aside(execution.id, execution.lineage, questions.CLOSED_MARK)
+        await approvals.set_aside(execution.id, execution.lineage)
         await FailureRepository(session, tenant_id).take_up(execution.id)
         execution.status, execution.error_message, execution.completed_at = "pending", None, None
         execution.reason = None

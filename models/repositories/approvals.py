@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Text, cast, func, select, update
+from sqlalchemy import ColumnElement, Text, cast, func, literal, select, update
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
 from models.tables import Approval
 from omium_core.errors import ApprovalNotFound
+
+#: The length of `#` with a row's id.
+_MARK_LENGTH: Final = 37
 
 
 class ApprovalRepository(Repository):
@@ -50,7 +54,7 @@ class ApprovalRepository(Repository):
         )
         return int((await self.session.execute(query)).scalar_one())
 
-    async def set_aside(self, execution_id: UUID, lineage: int, mark: str) -> None:
+    async def set_aside(self, execution_id: UUID, lineage: int) -> None:
         """Makes room for the same questions: those that were cancelled keep their rows under another id of the question."""
         await self.session.execute(
             update(Approval)
@@ -59,7 +63,21 @@ class ApprovalRepository(Repository):
                 col(Approval.execution_id) == execution_id,
                 col(Approval.lineage) == lineage,
                 col(Approval.status) == "cancelled",
-                col(Approval.interrupt_id).not_like(f"%{mark}%"),
+                not_set_aside(),
             )
-            .values(interrupt_id=func.left(col(Approval.interrupt_id), 200) + mark + cast(col(Approval.id), Text))
+            .values(interrupt_id=id_set_aside())
         )
+
+
+def id_set_aside() -> ColumnElement[str]:
+    """The id of a question that was asked in vain: its own with the row's, which makes room for the same question."""
+    return func.left(col(Approval.interrupt_id), 200) + _row_mark()
+
+
+def not_set_aside() -> ColumnElement[bool]:
+    """Whether a question still has its own id, which may hold any sign."""
+    return func.right(col(Approval.interrupt_id), _MARK_LENGTH) != _row_mark()
+
+
+def _row_mark() -> ColumnElement[str]:
+    return literal("#") + cast(col(Approval.id), Text)

@@ -107,6 +107,40 @@ def test_reject_goes_where_the_definition_says(platform: Platform) -> None:
     refused(platform.http.post(f"/approvals/{closed['id']}/approve"), 409, "APPROVAL_ALREADY_ANSWERED")
 
 
+REVIEW: dict[str, Any] = {
+    "name": "review",
+    "framework": "crewai",
+    "workflow_definition": {
+        "agents": {"writer": {"role": "Writer", "goal": "Write", "backstory": "Writes"}},
+        "tasks": {
+            name: {"description": "Write", "expected_output": "A text", "agent": "writer", "human_input": True}
+            for name in ("draft #1", "a" * 300)
+        },
+    },
+}
+
+
+def test_a_task_is_asked_about_until_it_is_right(platform: Platform) -> None:
+    execution_id = platform.start(REVIEW, {})
+
+    def answer(decision: str, value: str | None = None) -> str:
+        wait_until(lambda: platform.get(execution_id)["pending_approvals"] == 1, "a question")
+        (question,) = platform.client.approvals.list(execution_id=execution_id, status="pending")["approvals"]
+        getattr(platform.client.approvals, decision)(question["id"], **({} if value is None else {"value": value}))
+        return str(question["interrupt_id"])
+
+    assert answer("reject", "shorter") == "draft #1"
+    assert answer("reject", "longer") == "draft #1#2"
+    assert answer("reject") == "draft #1#3"
+    assert platform.finish(execution_id)["status"] == "failed"
+    platform.client.executions.retry(execution_id)
+    # what was refused is asked again, from the first question on
+    assert answer("approve") == "draft #1"
+    assert answer("approve").startswith("a" * 190)
+    done = platform.finish(execution_id)
+    assert (done["status"], [agent["llm_calls"] for agent in done["agents"]]) == ("completed", [3, 1])
+
+
 def test_a_pause_goes_before_a_question(platform: Platform) -> None:
     execution_id, approval = asked(platform, "juice")
     paused = platform.http.post(f"/executions/{execution_id}/pause")
