@@ -42,7 +42,7 @@ def split_trace(told: str) -> tuple[str, str | None]:
     """What was told of a failure, as a message and a stack trace; the message is what the trace says below its last frame."""
     lines = told.splitlines()
     frames = [index for index, line in enumerate(lines) if line.startswith("  ")]
-    if not frames or "Traceback (most recent call last)" not in told and not any('  File "' in line for line in lines):
+    if not frames or ("Traceback (most recent call last)" not in told and not any('  File "' in line for line in lines)):
         return told, None
     # notes that libraries add to an error stand below its own words
     below = [line for line in lines[frames[-1] + 1 :] if line.strip()]

@@ -45,6 +45,7 @@ class StepDone:
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
+    cost: int = 0
     checkpoint_name: str | None = None
     preconditions: list[Json] | None = None
     postconditions: list[Json] | None = None
@@ -123,7 +124,12 @@ class Records:
 
     async def complete_step(self, step: StepInput, attempt: int, done: StepDone) -> StepOutcome:
         """Records a step and its checkpoint, all or nothing. `StaleAttempt` if a newer attempt runs."""
-        usage = {"model_calls": done.model_calls, "tool_calls": done.tool_calls, "tokens": done.tokens}
+        usage = {
+            "model_calls": done.model_calls,
+            "tool_calls": done.tool_calls,
+            "tokens": done.tokens,
+            "cost": done.cost,
+        }
         recorded = await record_completed_step(
             self._database,
             CompletedStep(
@@ -159,6 +165,7 @@ class Records:
             model_calls=done.model_calls,
             tool_calls=done.tool_calls,
             tokens=done.tokens,
+            cost=done.cost,
         )
 
     async def skip_step(self, step: StepInput, attempt: int) -> StepOutcome:
@@ -220,6 +227,7 @@ def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:
         model_calls=made.usage.get("model_calls", 0),
         tool_calls=made.usage.get("tool_calls", 0),
         tokens=made.usage.get("tokens", 0),
+        cost=made.usage.get("cost", 0),
         units=made.usage.get("units", []),
     )
 

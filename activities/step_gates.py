@@ -16,6 +16,7 @@ from activities.contracts.evaluation import ApprovalWish, Scope, StepContract, f
 from activities.contracts.handoffs import HandoffAsk, handoff_ask
 from activities.contracts.reading import Contracts
 from activities.expressions import scope
+from activities.gateway.session import StepSession
 from activities.stores.values import dump
 
 
@@ -46,6 +47,8 @@ class StepWork:
     #: The names of what comes next, as far as that is known.
     units: tuple[str, ...] = ()
     answers: Mapping[str, Answer] = field(default_factory=dict)
+    #: The gateway's session of the attempt, once it runs.
+    session: StepSession | None = None
 
     @property
     def has_contracts(self) -> bool:

@@ -198,6 +198,8 @@ class StepOutcome:
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
+    #: In millionths of a credit.
+    cost: int = 0
     #: The names of what ran.
     units: list[str] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)

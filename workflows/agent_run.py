@@ -44,7 +44,7 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
         self._next_index = run.next_index or run.steps_done
         self._log_index = run.log_index
         self._done = run.steps_done
-        self._totals = {"model_calls": 0, "tool_calls": 0, "tokens": 0, **run.totals}
+        self._totals = {"model_calls": 0, "tool_calls": 0, "tokens": 0, "cost": 0, **run.totals}
         self._spent, self._recoveries = run.spent, run.recoveries
         self._seen = list(run.seen)
         self._rolled_back = run.rolled_back

@@ -47,6 +47,8 @@ class Reason:
     retryable: bool = False
     units: list[str] = field(default_factory=list)
     severity: str = ""
+    #: What the failed attempt used: calls, tokens, cost.
+    usage: dict[str, int] = field(default_factory=dict)
 
 
 class Calls:
@@ -247,6 +249,7 @@ def reason_of(error: BaseException) -> Reason:
             retryable=bool(details.get("retryable")),
             units=[str(unit) for unit in details.get("units", ())],
             severity=str(details.get("severity") or ""),
+            usage={name: int(used) for name, used in dict(details.get("usage") or {}).items()},
         )
     if isinstance(cause, TimeoutError):
         return Reason("worker_lost", f"No worker could finish the step in {MOST_ATTEMPTS} attempts.", retryable=True)

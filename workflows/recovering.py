@@ -98,7 +98,8 @@ class Recovering:
         reason = reason_of(error)
         step = branch.step.name if branch.step else ""
         info = FailureInfo(reason.type, reason.retryable, step, reason.units, branch.node)
-        used = Usage(self._totals["tokens"], self._totals["model_calls"])
+        totals = {name: total + reason.usage.get(name, 0) for name, total in self._totals.items()}
+        used = Usage(totals["tokens"], totals["model_calls"], totals["cost"])
         decision = recovery.decide(info, self._run.policy or RunPolicy(), self._spent, used)
         self._spent = decision.spent
         branch.prepared, branch.answered, branch.committed = False, False, 0
@@ -114,6 +115,8 @@ class Recovering:
         elif decision.action.type in ("retry", "retry_failed_part") and not decision.action.redo:
             branch.not_before = workflow.time() + decision.delay if decision.delay else 0.0
         else:
+            # what is done anew was spent all the same
+            self._totals = totals
             await self._go_back(decision.action, decision, command_id)
 
     async def _go_back(self, action: RecoveryAction, decision: Decision, command_id: str) -> None:

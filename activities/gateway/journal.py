@@ -116,7 +116,8 @@ class Journal:
                 if mine:
                     raise refused.reason from None
                 continue
-            session.count(call.kind, call.hash, occurrence, answer.input_tokens + answer.output_tokens)
+            tokens = answer.input_tokens + answer.output_tokens
+            session.count(call.kind, call.hash, occurrence, tokens, answer.cost)
             log.info(
                 "call answered",
                 kind=call.kind,

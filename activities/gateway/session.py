@@ -35,6 +35,8 @@ class StepSession:
     model_calls: int = 0
     tool_calls: int = 0
     tokens: int = 0
+    #: In millionths of a credit.
+    cost: int = 0
 
     #: How often each request was made in this attempt.
     seen: Counter[str] = field(default_factory=Counter)
@@ -52,12 +54,13 @@ class StepSession:
         """The caller went away unanswered: when it asks again, that is the same call, and is paid for once."""
         heapq.heappush(self._given_back[request_hash], occurrence)
 
-    def count(self, kind: str, request_hash: str, occurrence: int, tokens: int) -> None:
+    def count(self, kind: str, request_hash: str, occurrence: int, tokens: int, cost: int) -> None:
         """Adds an answered call to the totals, once however often it is asked for."""
         if (request_hash, occurrence) in self._counted:
             return
         self._counted.add((request_hash, occurrence))
         self.tokens += tokens
+        self.cost += cost
         if kind == "model":
             self.model_calls += 1
         else:
