@@ -59,6 +59,9 @@ class Rounds:
                 continue
             self._hear(name, branch)
             await self._tell_round(branch)
+            if self._told.get(branch.log_id) != _version(branch.handoff):
+                # a vote came while the round was written down: it is written down as well before anything comes of it
+                continue
             if branch.handoff.open:
                 if not held:
                     self._ask(name, branch)

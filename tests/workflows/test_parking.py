@@ -1,4 +1,4 @@
-"""Commands that come while a run is writing down that it waits."""
+"""Commands and votes that come while a run is writing down what it waits for."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ASKS: dict[str, Any] = {
 }
 
 
-async def until_recording(run: WorkflowHandle[Any, Any]) -> None:
+async def until_recording(run: WorkflowHandle[Any, Any], activity: str = "record_state") -> None:
     async with asyncio.timeout(20):
         while True:
             description = await run.describe()
             pending = [one.activity_type.name for one in description.raw_description.pending_activities]
-            if pending == ["record_state"]:
+            if pending == [activity]:
                 return
             await asyncio.sleep(0.02)
 
@@ -74,3 +74,27 @@ async def test_command_while_the_last_one_is_recorded(
     asked = platform.http.get("/approvals", params={"execution_id": execution_id, "status": "pending"}).json()
     assert platform.http.post(f"/approvals/{asked['approvals'][0]['id']}/approve").status_code == 200
     assert (await asyncio.to_thread(platform.finish, execution_id))["status"] == "completed"
+
+
+async def test_vote_that_comes_while_its_round_is_recorded(platform: Platform) -> None:
+    definition = {**ASKS["workflow_definition"], "approvals": []}
+    definition["nodes"] = [{"id": "plan", "type": "template", "template": "{{ topic }}"}, *definition["nodes"]]
+    definition["nodes"][0]["output"] = "topic"
+    definition["edges"] = [{"from": "START", "to": "plan"}, {"from": "plan", "to": "write"}]
+    definition["handoffs"] = [{"from": "plan", "to": "write", "voters": [{"person": "ada"}]}]
+    connection = await asyncpg.connect(platform.stack["database_url"])
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE consensus_logs IN SHARE ROW EXCLUSIVE MODE")
+            workflow = {"name": "votes", "framework": "langgraph", "workflow_definition": definition}
+            execution_id = await asyncio.to_thread(platform.start, workflow, {"topic": "haste"})
+            run = run_of(await connect(platform), platform.get(execution_id))
+            await until_recording(run, "record_round")
+            await run.signal("acknowledge_handoff", {"id": "early-vote", "index": 1, "voter": "ada"})
+            await run.query("status")
+    finally:
+        await connection.close()
+    assert (await asyncio.to_thread(platform.finish, execution_id))["status"] == "completed"
+    log = platform.http.get(f"/executions/{execution_id}/consensus").json()["logs"][0]
+    assert (log["status"], log["acks_received"]) == ("committed", 1)
+    assert [ack["voter"] for ack in log["acks"]] == ["ada"]
