@@ -101,7 +101,7 @@ def _planned_names(source: Execution, to: Continuation, inputs: JsonObject) -> S
 def _execution(origin: Source, to: Continuation, by: By) -> Execution:
     source, target = origin.execution, origin.target
     copied = {"tenant_id", "workflow_id", "version_id", "workflow_version", "framework", "title"}
-    copied |= {"first_step", "planned_steps", "max_steps", "flow", "policy"}
+    copied |= {"first_step", "planned_steps", "max_steps", "flow", "policy", "notifies"}
     ended = is_end(source, origin.rows)
     outputs = origin.outputs or Stored()
     return Execution(

@@ -135,6 +135,7 @@ class ExecutionService:
         plan = half.plan(definition, wish.inputs)
         is_flow = version.framework == FLOW.name
         inputs = await self._process.values.keep(str(caller.tenant_id), wish.inputs)
+        policy = await policy_of_run(session, version)
         execution = Execution(
             tenant_id=caller.tenant_id,
             workflow_id=workflow.id,
@@ -150,7 +151,8 @@ class ExecutionService:
             planned_steps=0 if plan.open_ended else len(plan.steps),
             max_steps=version.workflow_definition.get("max_steps"),
             flow=[asdict(node) for node in FLOW.nodes(definition)] if is_flow else None,
-            policy=await policy_of_run(session, version),
+            policy=policy,
+            notifies=bool(policy and policy["notify"]),
             meta=wish.metadata,
         )
         agents = [

@@ -8,6 +8,7 @@ from models.tables.executions import Agent, Execution
 from models.tables.failures import Failure
 from models.tables.idempotency import IdempotencyKey
 from models.tables.journal import JournalEntry
+from models.tables.notifications import Notification
 from models.tables.policies import ExecutionPolicy, ExecutionPolicyVersion, RecoveryAction
 from models.tables.steering import Approval, Effect, Rollback
 from models.tables.tenants import ApiKey, Tenant, User
@@ -29,6 +30,7 @@ __all__ = [
     "IdempotencyKey",
     "JournalEntry",
     "Lineage",
+    "Notification",
     "RecoveryAction",
     "Rollback",
     "Table",

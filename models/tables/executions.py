@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, false
 from sqlmodel import Field
 
 from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
@@ -66,6 +66,8 @@ class Execution(Table, table=True):
     flow: list[dict[str, Any]] | None = json_field()
     #: The policies that the run began with, resolved.
     policy: dict[str, Any] | None = json_field()
+    #: Whether these tell any of its events to somebody.
+    notifies: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     forked_from: UUID | None = Field(default=None, foreign_key="executions.id", ondelete="SET NULL")
     forked_from_checkpoint: UUID | None = None
     meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
