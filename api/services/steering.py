@@ -18,7 +18,7 @@ from api.schemas.steering import (
     ResumedExecution,
 )
 from api.services import commands, idempotency, views
-from api.services.launching import launch_now
+from api.services.launching import launch_now, start_for
 from api.wiring import Wiring
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
@@ -125,6 +125,10 @@ class SteeringService:
                 execution = await self._row(caller, execution_id)
                 if repeated and execution.status == _REFUSALS[action][1]:
                     return CommandResult(state=execution.status, reason=execution.reason or "")
+                if action == "resume" and execution.status == "rolled_back":
+                    # its run is gone, but it stands at a checkpoint: it goes on from there
+                    start = await start_for(self._process, execution, command.id)
+                    return await commands.send_with_start(self._process, execution, action, command, start)
                 if execution.status != "pending":
                     raise refusal(action, execution_id, execution.status) from None
                 await launch_now(self._process, execution)

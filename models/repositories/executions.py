@@ -129,5 +129,6 @@ async def running_executions(
 
 async def running_among(session: AsyncSession, execution_ids: Sequence[UUID]) -> Sequence[Execution]:
     """Which of these executions of any tenants are under way: for the reconciler."""
-    query = select(Execution).where(col(Execution.id).in_(execution_ids), col(Execution.status) == "running")
+    under_way = col(Execution.status).in_(("running", "paused"))
+    query = select(Execution).where(col(Execution.id).in_(execution_ids), under_way)
     return (await session.execute(query)).scalars().all()

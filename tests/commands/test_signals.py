@@ -132,3 +132,32 @@ def test_pause_waits_for_nobody_who_is_gone(platform: Platform) -> None:
     wait_until(lambda: platform.http.post(f"/executions/{execution_id}/pause").status_code == 409, "refused")
     answer = platform.http.post(f"/executions/{execution_id}/pause").json()
     assert answer["error"]["code"] == "EXECUTION_CANNOT_PAUSE"
+
+
+def terminate(platform: Platform, execution_id: str) -> None:
+    """`temporal workflow terminate`, as somebody may do."""
+
+    async def work() -> None:
+        await run_of(await connect(platform), platform.get(execution_id)).terminate()
+
+    asyncio.run(work())
+
+
+def test_rolled_back_run_goes_on_although_temporal_lost_it(platform: Platform) -> None:
+    platform.model.set_script([])
+    execution = platform.run(GRAPH, {"topic": "lost"})
+    first = platform.http.get("/checkpoints", params={"execution_id": execution["id"]}).json()["checkpoints"][-1]
+    answer = platform.http.post(f"/checkpoints/{first['id']}/rollback", json={"reason": "look again"})
+    assert answer.status_code == 200, answer.text
+    terminate(platform, execution["id"])
+    answer = platform.http.post(f"/executions/{execution['id']}/resume")
+    assert answer.status_code == 200, answer.text
+    assert platform.finish(execution["id"])["lineage"] == 1
+
+
+def test_paused_run_that_was_terminated_is_told_to_have_failed(platform: Platform) -> None:
+    asking = {**GRAPH, "workflow_definition": {**GRAPH["workflow_definition"], "approvals": [{"step": "plan"}]}}
+    execution_id = platform.start(asking, {"topic": "lost"})
+    platform.wait_for_status(execution_id, ["paused"])
+    terminate(platform, execution_id)
+    assert platform.finish(execution_id)["error"] == "The workflow was terminated in Temporal."
