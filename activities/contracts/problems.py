@@ -28,13 +28,29 @@ from omium_core.errors import Problem
 MAX_PROBLEMS = 100
 
 
-def contract_problems(definition: JsonObject, unit_names: Collection[str]) -> list[Problem]:
+def contract_problems(definition: JsonObject, unit_names: Collection[str], framework: str = "") -> list[Problem]:
     """All problems of the four sections. `unit_names` are the steps that there may be; none of them where that is not known."""
     contracts, problems = read_all(definition)
+    problems += undecided_handoffs(definition, framework)
     if "policies" in definition:
         problems += definition_policy_problems(definition["policies"])
     problems += all_problems(contracts, unit_names)
     return problems[:MAX_PROBLEMS]
+
+
+def undecided_handoffs(definition: JsonObject, framework: str, path: str = "") -> list[Problem]:
+    """A list of handoffs that may be meant as votes, or as Semantic Kernel's own ways of a conversation."""
+    is_undecided = (
+        framework == "semantic_kernel"
+        and isinstance(definition.get("handoffs"), list)
+        and definition.get("orchestration") is None
+        and definition.get("functions") is None
+    )
+    message = (
+        "These are votes on handoffs. Who may hand a conversation over to whom is said in `orchestration.handoffs`; "
+        "if votes are meant, name the `orchestration`, as in 'sequential'."
+    )
+    return [Problem(join(path, "handoffs"), message)] if is_undecided else []
 
 
 def all_problems(contracts: Contracts, unit_names: Collection[str]) -> list[Problem]:

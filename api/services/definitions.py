@@ -57,7 +57,7 @@ async def judge(
     problems = half.validate(own, tools=None if needs_worker else BUILTIN_TOOLS)
     if framework not in READS_SECTIONS:
         # the names of steps are known only of a definition that is right
-        problems += contract_problems(definition, frozenset() if problems else half.unit_names(own))
+        problems += contract_problems(definition, frozenset() if problems else half.unit_names(own), framework)
     if problems:
         raise _invalid([_under_field(problem) for problem in problems])
     first_step = None

@@ -252,6 +252,14 @@ def test_no_definition_is_too_odd_to_be_judged(sections: dict[str, Any]) -> None
         assert isinstance(read(sections), Contracts)
 
 
+def test_a_list_of_handoffs_beside_agents_may_mean_two_things() -> None:
+    agents = {"agents": [{"name": "a"}, {"name": "b"}], "handoffs": [{"from": "a", "to": "b"}]}
+    [problem] = contract_problems(agents, frozenset(), "semantic_kernel")
+    assert (problem.path, "orchestration.handoffs" in problem.message) == ("handoffs", True)
+    assert contract_problems({**agents, "orchestration": "sequential"}, frozenset(), "semantic_kernel") == []
+    assert contract_problems(agents, frozenset(), "crewai") == []
+
+
 @pytest.mark.parametrize("framework", ["autogen", "crewai", "langgraph", "semantic_kernel"])
 def test_published_schemas_know_the_sections(framework: str) -> None:
     schema = published(definition_for(framework).json_schema())

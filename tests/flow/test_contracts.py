@@ -133,3 +133,13 @@ def test_recovery_policies_of_agents_are_told_by_their_ids() -> None:
     assert DEFINITION.validate(flow, tools=None) == []
     assert DEFINITION.agent_policies(flow) == {"agent2": flow["agents"][1]["config"]["recovery_policies"]}
     assert "recovery_policies" not in DEFINITION.agent_of(flow, "2")[1]
+
+
+def test_votes_and_ways_of_a_conversation_are_told_apart() -> None:
+    flow = flow_of({})
+    people = [{"name": name, "instructions": "Talk."} for name in ("a", "b")]
+    config: JsonObject = {"agents": people, "handoffs": [{"from": "a", "to": "b"}]}
+    flow["agents"][0] |= {"framework": "semantic_kernel", "config": config}
+    assert [problem.path for problem in DEFINITION.validate(flow, tools=None)] == ["agents[0].config.handoffs"]
+    config["orchestration"] = "sequential"
+    assert DEFINITION.validate(flow, tools=None) == []

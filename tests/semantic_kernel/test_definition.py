@@ -13,6 +13,8 @@ from activities import templates
 from activities.adapters.base import Edit, JsonObject
 from activities.adapters.semantic_kernel import handlebars, prompts
 from activities.adapters.semantic_kernel.definition import DEFINITION
+from activities.adapters.semantic_kernel.reading import read
+from activities.adapters.semantic_kernel.schema import FunctionChoice
 from omium_core.errors import InvalidInput
 from tests.semantic_kernel.support import agent
 
@@ -22,6 +24,10 @@ PAIR = [agent("a", "A"), agent("b", "B")]
 
 def paths(definition: JsonObject) -> list[str]:
     return [problem.path for problem in DEFINITION.validate(definition, tools=TOOLS)]
+
+
+def handing(handoffs: list[JsonObject]) -> JsonObject:
+    return {"agents": PAIR, "orchestration": {"type": "handoff", "handoffs": handoffs}}
 
 
 def chat(**fields: Any) -> JsonObject:
@@ -94,8 +100,9 @@ def test_many_ways_to_write_it(definition: JsonObject, steps: tuple[str, ...]) -
         ("orchestration.manager.type", chat(manager="python")),
         ("orchestration.handoffs", {"agents": PAIR, "orchestration": "handoff"}),
         ("orchestration.start", {"agents": PAIR, "orchestration": {"type": "handoff", "handoffs": {"a": "b"}, "start": "c"}}),
-        ("orchestration.handoffs[0].to", {"agents": PAIR, "handoffs": [{"from": "a", "to": "a"}]}),
-        ("orchestration.handoffs[0].from", {"agents": PAIR, "handoffs": [{"from": "c", "to": "a"}]}),
+        ("orchestration.handoffs[0].to", handing([{"from": "a", "to": "a"}])),
+        ("orchestration.handoffs[0].from", handing([{"from": "c", "to": "a"}])),
+        ("handoffs", {**handing([{"from": "a", "to": "b"}]), "handoffs": [{"from": "b", "to": "a"}]}),
         ("functions[0].template", {"functions": [{"name": "f", "template": "{{#each x}}", "template_format": "handlebars"}]}),
         ("functions[0].template", {"functions": [{"name": "f", "template": "{% if %}", "template_format": "liquid"}]}),
         ("functions[0].template", {"functions": [{"name": "f", "template": "{{calculator x='a b'}}", "tools": ["calculator"]}]}),
@@ -110,6 +117,24 @@ def test_what_is_wrong_is_told_by_its_path(path: str, definition: JsonObject) ->
     before = copy.deepcopy(definition)
     assert paths(definition) == [path]
     assert definition == before
+
+
+def test_a_handoff_orchestration_without_handoffs() -> None:
+    [problem] = DEFINITION.validate({"agents": PAIR, "orchestration": "handoff"}, tools=TOOLS)
+    assert (problem.path, problem.message) == ("orchestration.handoffs", "This field is required.")
+
+
+def test_settings_of_another_program_are_no_model() -> None:
+    choice = {"type": "required"}
+    model = {"id": "${OpenAI:ChatModelId}", "options": {"temperature": 0.5, "function_choice_behavior": choice}}
+    definition = agent("a", "A", type="chat_completion_agent", model=model, tools=["calculator"])
+    assert DEFINITION.validate(definition, tools=TOOLS) == []
+    [warning] = DEFINITION.plan(definition, {}).warnings
+    assert warning.startswith("model.id: ${OpenAI:ChatModelId} ")
+    fields = read(definition).spec.agents["a"].fields
+    assert (fields.chosen_model.id, fields.chosen_model.options.temperature) == (None, 0.5)
+    assert isinstance(fields.function_choice_behavior, FunctionChoice)
+    assert fields.function_choice_behavior.type == "required"
 
 
 @pytest.mark.parametrize("kind", ["openai_assistant", "azure_assistant", "bedrock", "copilot_studio", "os.system"])

@@ -199,6 +199,7 @@ def _says(entry: Placed[Checkpoint]) -> bool:
 def _agent_problems(flow: FlowSpec, agent: Agent) -> list[Problem]:
     path = f"{agent.path}.config"
     contracts, problems = read_all(agent.config, path)
+    problems += judging.undecided_handoffs(agent.config, agent.framework, path)
     names = {n for s in flow.steps.values() if s.part.agent == agent.id for n in _inner_names(flow, s)}
     problems += judging.all_problems(contracts, names | {agent.id, agent.name} if names else names)
     if "recovery_policies" in agent.config:

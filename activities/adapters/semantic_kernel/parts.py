@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar, cast
 
@@ -16,6 +17,9 @@ Keys = tuple[str | int, ...]
 
 #: What a field that is switched off holds.
 NOTHING: Final[tuple[Any, ...]] = (None, False, [], {}, "")
+
+#: How Semantic Kernel's files leave a value to the settings of the program that loads them: `${OpenAI:ChatModelId}`.
+_PLACEHOLDER: Final = re.compile(r"\$\{[^{}]*\}")
 
 
 def path_of(keys: Keys) -> str:
@@ -79,6 +83,12 @@ class PartReader:
 
     def _nested_model(self, body: Mapping[str, Any], path: str) -> dict[str, Any]:
         kept = self._without_left_out(ModelFields, body, path)
+        name = kept.get("id")
+        if isinstance(name, str) and _PLACEHOLDER.fullmatch(name):
+            kept.pop("id")
+            self.warnings.append(
+                f"{join(path, 'id')}: {name} names a setting of another program; the default model is asked."
+            )
         if isinstance(kept.get("options"), Mapping):
             kept["options"] = self._without_left_out(Options, kept["options"], join(path, "options"))
         return kept

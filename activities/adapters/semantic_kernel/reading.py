@@ -106,6 +106,8 @@ class _Reader(PartReader):
             return self.result
         for name in definition.keys() - _DOCUMENT:
             self.problem(name, f"Unknown field {name!r}{did_you_mean(name, _DOCUMENT)}")
+        if not isinstance(definition.get("handoffs", {}), Mapping):
+            self.problem("handoffs", "Who may hand over to whom is said in `orchestration.handoffs`.")
         for keys, body in self._named(definition, "agents"):
             self._agent(keys, body)
         for keys, body in self._named(definition, "functions"):
@@ -154,7 +156,7 @@ class _Reader(PartReader):
             )
             kind = ""
         tools = self._tools(body, path)
-        body = self._with_settings(self._plain_template(dict(body), path), path)
+        body = _with_choice(self._with_settings(self._plain_template(dict(body), path), path))
         fields = self.part(AgentFields, body, path)
         name = fields.name if isinstance(getattr(fields, "name", None), str) else ""
         if name in self.result.spec.agents:
@@ -258,14 +260,15 @@ class _Reader(PartReader):
             body["manager"] = {"type": body["manager"]}
         if kind == "group_chat":
             body |= _group_chat(body)
-        if kind == "handoff":
-            body["handoffs"] = _handoffs(body.get("handoffs", definition.get("handoffs")))
+        if kind == "handoff" and (handoffs := body.get("handoffs", definition.get("handoffs"))) is not None:
+            body["handoffs"] = _handoffs(handoffs)
         model = ORCHESTRATIONS[kind]
         found = self.part(model, body, "orchestration")
         # What is wrong with it is told; a partly filled one would trip the checks.
         return found if isinstance(found, model) and _is_whole(found) else Sequential()
 
 
+_CHOICE: Final = "function_choice_behavior"
 _MODEL_NAMES: Final = ("ai_model_id", "model_id", "model", "deployment_name")
 
 
@@ -279,8 +282,18 @@ def as_model(settings: Any) -> JsonObject | None:
         return None
     options = {key: value for key, value in settings.items() if key not in _MODEL_NAMES}
     # A function with tools always lets the model choose.
-    options.pop("function_choice_behavior", None)
+    options.pop(_CHOICE, None)
     return {"id": next((settings[key] for key in _MODEL_NAMES if settings.get(key)), None), "options": options}
+
+
+def _with_choice(agent: JsonObject) -> JsonObject:
+    """An agent whose model's options say how it calls tools, with that as its own `function_choice_behavior`."""
+    model = agent.get("model")
+    options = model.get("options") if isinstance(model, Mapping) else None
+    if not isinstance(model, Mapping) or not isinstance(options, Mapping) or _CHOICE not in options:
+        return agent
+    rest = {key: value for key, value in options.items() if key != _CHOICE}
+    return {**agent, "model": {**model, "options": rest}, _CHOICE: agent.get(_CHOICE) or options[_CHOICE]}
 
 
 def _tool_name(tool: Any) -> str | None:
