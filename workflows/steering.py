@@ -93,7 +93,8 @@ class Steering:
             return
         if command.mode not in ("soft", "hard"):
             _refuse("INVALID_INPUT", f"mode is soft or hard, not {command.mode[:20]!r}.")
-        if self._rolled_back or self._hold:
+        hardens = command.mode == "hard" and not self._hard and self._in_flight()
+        if self._rolled_back or (self._hold and not hardens):
             _refuse(code, f"The execution is {'rolled back' if self._rolled_back else 'paused'} already.")
 
     @workflow.signal(name="pause", description='Let the steps in flight end, then wait. {"id", "mode": "soft"|"hard"}')

@@ -95,6 +95,17 @@ def test_a_hard_pause_stands_still_at_once(platform: Platform) -> None:
     assert asked(platform, "write on hard") == 1
 
 
+def test_a_pause_that_takes_too_long_is_made_a_hard_one(platform: Platform) -> None:
+    with held_at(platform, "harder") as execution_id:
+        assert platform.http.post(f"/executions/{execution_id}/pause").status_code == 202
+        answer = platform.http.post(f"/executions/{execution_id}/pause", json={"mode": "hard"})
+        assert (answer.status_code, answer.json()["execution"]["status"]) == (200, "paused")
+        again = platform.http.post(f"/executions/{execution_id}/pause", json={"mode": "hard"})
+        refused(again, 409, "EXECUTION_CANNOT_PAUSE")
+    platform.client.executions.resume(execution_id)
+    assert platform.finish(execution_id)["status"] == "completed"
+
+
 def test_cancel_ends_now_and_the_same_key_says_the_same(platform: Platform) -> None:
     with held_at(platform, "stop") as execution_id:
         keyed = {"Idempotency-Key": f"stop {execution_id}"}
