@@ -10,10 +10,16 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
+from models.wire_commands import AcknowledgeCommand
+
 Command = TypeVar("Command")
 
 #: Ids of commands, as they fit rows and updates.
 MAX_TEXT = 2_000
+#: Names that the API knows fields by, for whoever types a signal with the API's words.
+_OTHER_NAMES: dict[type[Any], dict[str, str]] = {
+    AcknowledgeCommand: {"agent_id": "voter", "agent": "voter", "accept": "valid"},
+}
 
 
 class NoCommand(ValueError):
@@ -30,6 +36,7 @@ def read_command(kind: type[Command], arguments: Sequence[Any]) -> Command:
     given = arguments[0] if arguments and arguments[0] is not None else {}
     if not isinstance(given, dict):
         raise NoCommand(f"takes an object, got {type(given).__name__}")
+    given = {_OTHER_NAMES.get(kind, {}).get(name, name): value for name, value in given.items()}
     hints = get_type_hints(kind)
     return kind(**{f.name: _fitting(f.name, hints[f.name], given[f.name]) for f in fields(kind) if f.name in given})  # type: ignore[arg-type]
 
