@@ -146,6 +146,8 @@ async def _record(db: AsyncSession, told: RoundInput) -> None:
         leader=round_.leader,
         sender=proposal.sender,
         receivers=proposal.receivers,
+        sender_agent_id=await _step_of(db, told, proposal.sender),
+        receiver_agent_id=await _step_of(db, told, told.step.name),
         message={"name": proposal.name, "step": told.step.name, "payload_hash": proposal.payload_hash},
         payload_hash=proposal.payload_hash,
         voters=[{"name": voter.name, "kind": voter.kind} for voter in proposal.voters],
@@ -184,13 +186,30 @@ async def _record(db: AsyncSession, told: RoundInput) -> None:
         await db.execute(ended.values(status="pending"))
 
 
+async def _step_of(db: AsyncSession, told: RoundInput, name: str) -> UUID | None:
+    """Where an agent last acted; None for one that has not yet, or acted beside others in one step."""
+    query = (
+        select(col(Agent.id))
+        .where(
+            col(Agent.tenant_id) == UUID(told.tenant_id),
+            col(Agent.execution_id) == UUID(told.execution_id),
+            col(Agent.name) == name,
+        )
+        .order_by(col(Agent.lineage).desc(), col(Agent.step_index).desc())
+        .limit(1)
+    )
+    return (await db.execute(query)).scalar_one_or_none()
+
+
 async def _acknowledge(db: AsyncSession, told: RoundInput, term: int, vote: Vote) -> None:
     kinds = {voter.name: voter.kind for voter in told.round.proposal.voters}
+    is_agent = kinds[vote.voter] == "agent"
     ack = ConsensusAck(
         tenant_id=UUID(told.tenant_id),
         consensus_log_id=UUID(told.log_id),
         voter=vote.voter,
         kind=kinds[vote.voter],
+        agent_id=await _step_of(db, told, vote.voter) if is_agent else None,
         term=term,
         valid=vote.accept,
         reason=vote.reason or None,

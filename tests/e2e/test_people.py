@@ -196,7 +196,9 @@ def test_votes_on_a_handoff(platform: Platform) -> None:
     assert log["leader_agent_id"] == waiting["agents"][0]["id"]
     entry = log["logs"][0]
     assert (entry["sender"], entry["receivers"], entry["status"]) == ("write", ["publish"], "open")
-    assert [ack["voter"] for ack in entry["acks"]] == ["publish"]
+    steps = {agent["name"]: agent["id"] for agent in waiting["agents"]}
+    assert (entry["sender_agent_id"], entry["receiver_agent_id"]) == (steps["write"], steps["publish"])
+    assert [(ack["voter"], ack["agent_id"]) for ack in entry["acks"]] == [("publish", steps["publish"])]
     with pytest.raises(InvalidInput) as caught:
         platform.client.consensus.acknowledge(entry["id"], "mallory")
     assert [problem.path for problem in caught.value.problems] == ["agent_id"]
