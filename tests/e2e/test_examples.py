@@ -85,4 +85,4 @@ def test_the_readme_names_every_example() -> None:
 
 def _any_inputs(workflow: Mapping[str, Any]) -> dict[str, Any]:
     """A text for everything that the example requires."""
-    return {name: "tea" for name in workflow.get("input_schema", {}).get("required", ())}
+    return dict.fromkeys(workflow.get("input_schema", {}).get("required", ()), "tea")
