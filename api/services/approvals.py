@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from activities.stores.values import Stored
 from api.auth.principal import Principal
 from api.schemas.approvals import ApprovalAnswer, ApprovalView
@@ -17,13 +19,20 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
 from models.tables import Approval
 from models.wire_commands import ApproveCommand, CommandResult
-from omium_core.errors import ApprovalAlreadyAnswered, ApprovalNotFound, InvalidInput, Problem
+from omium_core.errors import ApprovalAlreadyAnswered, ApprovalNotFound, InvalidInput, Problem, Unavailable
 
 _STATUS_AFTER = {"approve": "approved", "reject": "rejected", "edit": "edited"}
 _WHY_CLOSED = {
     "expired": "Its deadline has passed and the default was taken.",
     "cancelled": "The run ended, or was rolled back behind it.",
 }
+
+#: Seconds between two tries to answer a run that does not know its own question yet.
+_PAUSE = 0.1
+
+
+class _NotKnownYet(Unavailable):
+    """A question can be read a moment before the step that asked has told its run, and longer if its worker died then."""
 
 
 class ApprovalService:
@@ -93,7 +102,22 @@ class ApprovalService:
             comment=comment,
             actor=caller.name,
         )
-        return await commands.send(self._process, execution, "approve", command)
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(_NotKnownYet),
+            wait=wait_fixed(_PAUSE),
+            stop=stop_after_delay(commands.PATIENCE),
+            reraise=True,
+        ):
+            with attempt:
+                try:
+                    return await commands.send(self._process, execution, "approve", command)
+                except ApprovalNotFound as refused:
+                    if (await self._row(caller, approval.id)).status != "pending":
+                        raise
+                    raise _NotKnownYet(
+                        "The run does not know yet what it asked; try again in a moment.", approval_id=str(approval.id)
+                    ) from refused
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _answered_before(
         self, caller: Principal, approval: Approval, decision: str, value: Any

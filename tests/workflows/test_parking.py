@@ -11,7 +11,7 @@ from temporalio.client import WorkflowHandle
 
 from tests.support.platform import Platform
 from tests.support.stack import wait_until
-from tests.workflows.scenarios import connect, run_of
+from tests.workflows.scenarios import ANSWER, GRAPH, INPUTS, connect, run_of
 
 ASKS: dict[str, Any] = {
     "name": "asks first",
@@ -98,3 +98,28 @@ async def test_vote_that_comes_while_its_round_is_recorded(platform: Platform) -
     log = platform.http.get(f"/executions/{execution_id}/consensus").json()["logs"][0]
     assert (log["status"], log["acks_received"]) == ("committed", 1)
     assert [ack["voter"] for ack in log["acks"]] == ["ada"]
+
+
+async def test_answer_that_comes_before_the_run_knows_of_its_question(platform: Platform) -> None:
+    """The question stands in the tables a moment before the step that asked has told its run: nobody hears 404 for that."""
+    seen = len(platform.model.calls)
+    platform.model.set_script([ANSWER], hold_call=seen + 1)
+    execution_id = await asyncio.to_thread(platform.start, GRAPH, INPUTS)
+    await asyncio.to_thread(platform.model.wait_for, lambda calls: len(calls) > seen and calls[seen].state == "held")
+    connection = await asyncpg.connect(platform.stack["database_url"])
+    try:
+        approval_id = await connection.fetchval(
+            "INSERT INTO approvals (id, tenant_id, execution_id, lineage, step_index, step_name, interrupt_id, title,"
+            " status, created_at) SELECT gen_random_uuid(), tenant_id, id, 0, 0, 'write', 'early', '', 'pending', now()"
+            " FROM executions WHERE id = $1 RETURNING id",
+            execution_id,
+        )
+    finally:
+        await connection.close()
+    answer = await asyncio.to_thread(platform.http.post, f"/approvals/{approval_id}/approve")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+    platform.model.release(f"call-{seen + 1}")
+    await asyncio.to_thread(platform.finish, execution_id)
+    # a question that nobody asks any more is another matter
+    answer = await asyncio.to_thread(platform.http.post, f"/approvals/{approval_id}/approve")
+    assert answer.status_code == 409, answer.text
