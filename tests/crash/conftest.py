@@ -11,6 +11,9 @@ import pytest
 
 from tests.support.platform import Platform, running_platform
 
+# its assertions are to tell what they found
+pytest.register_assert_rewrite("tests.crash.verdict")
+
 AGENTS = Path(__file__).parents[1] / "e2e" / "agents"
 
 
