@@ -25,6 +25,7 @@ from api.routes import (
     frameworks,
     health,
     history,
+    notifications,
     policies,
     recovery,
     steering,
@@ -85,6 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
         failures,
         recovery,
         policies,
+        notifications,
         frameworks,
     )
     for resource in resources:

@@ -15,6 +15,7 @@ from api.services.executions import ExecutionService
 from api.services.failures import FailureService
 from api.services.forks import ForkService
 from api.services.lineage import LineageService
+from api.services.notifications import NotificationService
 from api.services.policies import PolicyService
 from api.services.recovery import RecoveryService
 from api.services.retries import RetryService
@@ -62,5 +63,6 @@ Lineages = Annotated[LineageService, _service(LineageService)]
 Approvals = Annotated[ApprovalService, _service(ApprovalService)]
 Consensus = Annotated[ConsensusService, _service(ConsensusService)]
 Failures = Annotated[FailureService, _service(FailureService)]
+Notifications = Annotated[NotificationService, _service(NotificationService)]
 Policies = Annotated[PolicyService, _service(PolicyService)]
 Recovery = Annotated[RecoveryService, _service(RecoveryService)]

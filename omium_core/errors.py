@@ -106,6 +106,10 @@ class PolicyNotFound(NotFound):
     code = "POLICY_NOT_FOUND"
 
 
+class NotificationNotFound(NotFound):
+    code = "NOTIFICATION_NOT_FOUND"
+
+
 class ApprovalNotFound(NotFound):
     code = "APPROVAL_NOT_FOUND"
 
@@ -169,6 +173,10 @@ class RollbackBlocked(Conflict):
 
 class ApprovalAlreadyAnswered(Conflict):
     code = "APPROVAL_ALREADY_ANSWERED"
+
+
+class NotificationAlreadySent(Conflict):
+    code = "NOTIFICATION_ALREADY_SENT"
 
 
 class ConsensusClosed(Conflict):

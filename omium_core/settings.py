@@ -99,8 +99,16 @@ class Settings(BaseSettings):
     agent_path: CommaSeparated = ()
     agent_modules: CommaSeparated = ()
     tool_modules: CommaSeparated = ()
-    #: Hosts, or networks such as 10.0.0.0/8, that `http_request` may reach although they are private.
+    #: Hosts, or networks such as 10.0.0.0/8, that `http_request` and notifications may reach although they are private.
     http_allow_private: CommaSeparated = ()
+
+    # Notifications
+    #: Seconds that a receiver has to answer.
+    notification_timeout: Seconds = 10.0
+    #: How often a notification is sent until it counts as failed.
+    notification_max_attempts: Count = 12
+    #: First pause between two attempts, in seconds; doubles each time, up to an hour.
+    notification_retry_interval: Seconds = 2.0
 
     # The model provider behind the gateway
     llm_base_url: str | None = None

@@ -36,6 +36,7 @@ from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
 from omium_core.settings import OWN_MODULES, Settings, load_settings
+from workers.notifier import Notifier
 from workers.reconciler import Reconciler
 from workers.registry import build_worker
 
@@ -74,7 +75,13 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         client = await connect_temporal(settings)
         try:
             await _serve_queues(
-                client, settings, activities, frameworks, Reconciler(client, database, run_records, settings), stop
+                client,
+                settings,
+                activities,
+                frameworks,
+                Reconciler(client, database, run_records, settings),
+                Notifier(database, settings),
+                stop,
             )
         finally:
             gateway.stop()
@@ -88,6 +95,7 @@ async def _serve_queues(
     activities: Sequence[Callable[..., Any]],
     frameworks: Frameworks,
     reconciler: Reconciler,
+    notifier: Notifier,
     stop: asyncio.Event,
 ) -> None:
     workers = [build_worker(client, framework, settings, activities) for framework in settings.frameworks]
@@ -96,12 +104,13 @@ async def _serve_queues(
     if settings.ready_file is not None:
         settings.ready_file.touch()
     repairing = asyncio.create_task(reconciler.run())
+    notifying = asyncio.create_task(notifier.run())
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((stopping, repairing, *serving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (repairing, preloading, stopping):
+        for task in (repairing, notifying, preloading, stopping):
             task.cancel()
         # each waits for its pollers: all at once, or the last queue would wait for all others
         await asyncio.gather(*(worker.shutdown() for worker in workers))

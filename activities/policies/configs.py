@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from activities.policies.actions import Actions
+from activities.policies.channels import Channel, Channels
 from activities.policies.parts import Count, Layer, Millis, Name, Part, Seconds, missing
 from models.wire_recovery import RecoveryAction, RecoveryRule, RetryPolicy
 
@@ -32,7 +34,7 @@ FAILURE_TYPES: tuple[str, ...] = get_args(FailureType)
 Event = Annotated[
     str,
     Field(
-        pattern=r"^(\*|(execution|step|checkpoint|failure|recovery|rollback|approval|consensus)\.(\*|[a-z_]+))$",
+        pattern=r"^(\*|(execution|step|checkpoint|failure|recovery|rollback|effect|approval|handoff|consensus)\.(\*|[a-z_]+))$",
         description="An event's name, such as `execution.failed`; `recovery.*` for all of a kind, `*` for all.",
     ),
 ]
@@ -187,12 +189,20 @@ class RollbackConfig(Part):
 
 
 class NotificationConfig(Part):
-    """Which events of a run are told to people."""
+    """Which events of a run are told to people, and where: without a channel, in the log of the worker."""
 
     events: Annotated[list[Event], Field(min_length=1, max_length=100)]
+    channels: Channels = Field(default_factory=list)
 
     def layer(self) -> Layer:
         return Layer(notify=list(self.events))
+
+    def channels_for(self, event_type: str) -> list[tuple[int, Channel]]:
+        """The channels that an event is told to, with their places."""
+        kind = event_type.partition(".")[0]
+        if not {event_type, f"{kind}.*", "*"} & set(self.events):
+            return []
+        return list(enumerate(self.channels or [Channel(type="log")]))
 
 
 _PER_AGENT = ("timeout_per_agent_seconds", "timeout_per_agent_ms")
@@ -215,6 +225,11 @@ class DefinitionPolicies(Part):
     def _is_clear(self) -> DefinitionPolicies:
         self.only_one(*_PER_AGENT, "timeout")
         self.only_one("max_retries", "retry")
+        for place, channel in enumerate(self.notification.channels if self.notification else ()):
+            if channel.secret or channel.headers:
+                # a definition is shown as it was written, and kept where code is kept
+                at = f"notification.channels[{place}].{'secret' if channel.secret else 'headers'}"
+                raise PydanticCustomError("secret", "Belongs in a stored policy of the workflow.", {"at": at})
         return self
 
     def layers(self) -> list[Layer]:

@@ -13,7 +13,8 @@ import json as jsonlib
 import socket
 import ssl
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import httpx
@@ -49,6 +50,10 @@ def only_reads(arguments: JsonObject) -> bool:
     return arguments.get("method", "GET") in _READS
 
 
+class AddressRefused(ToolFailed):
+    """The address is none that may be reached."""
+
+
 class HttpTool:
     """Holds what the operator allows; `http_request` is the tool."""
 
@@ -71,15 +76,33 @@ class HttpTool:
         request = _request(url, method, headers or {}, body, json)
         if method != "GET":
             request.headers.setdefault("Idempotency-Key", idempotency_key)
+        async with self._bounded(request.url.host, timeout) as client:
+            return await self._follow(client, request)
+
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str], timeout: float) -> int:
+        """Sends `content` once and follows nothing. Returns the status.
+
+        Raises `AddressRefused` for what may not be reached, `ToolFailed` when no answer came; neither names more than the host.
+        """
+        request = httpx.Request("POST", url, headers=dict(headers), content=content)
+        async with self._bounded(request.url.host, timeout) as client:
+            await self._judge(request.url)
+            response = await client.send(request, stream=True, follow_redirects=False)
+            await response.aclose()
+            return response.status_code
+
+    @asynccontextmanager
+    async def _bounded(self, host: str, timeout: float) -> AsyncIterator[httpx.AsyncClient]:
+        """A client whose errors are told as `ToolFailed`."""
         try:
             async with asyncio.timeout(timeout), self._client(timeout) as client:
-                return await self._follow(client, request)
+                yield client
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise ToolFailed(f"{request.url.host} did not answer within {timeout:g} seconds.") from error
+            raise ToolFailed(f"{host} did not answer within {timeout:g} seconds.") from error
         except SSRFProtectionError as error:
             raise _refusal(error.hostname, error.ip_addr) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ToolFailed(f"The request to {request.url.host} failed: {error or type(error).__name__}") from error
+            raise ToolFailed(f"The request to {host} failed: {error or type(error).__name__}") from error
 
     def _client(self, timeout: float) -> httpx.AsyncClient:
         # Without the environment: a proxy would open connections where nobody judges them.
@@ -106,9 +129,11 @@ class HttpTool:
     async def _judge(self, url: httpx.URL) -> None:
         """Refuses what can be refused without opening a connection: even a refused one would tell which ports are open."""
         if url.scheme not in ("http", "https"):
-            raise ToolFailed(f"The address must begin with http:// or https://, not with {url.scheme or 'nothing'!r}.")
+            raise AddressRefused(
+                f"The address must begin with http:// or https://, not with {url.scheme or 'nothing'!r}."
+            )
         if url.userinfo:
-            raise ToolFailed("The address must hold no user name or password; use a header.")
+            raise AddressRefused("The address must hold no user name or password; use a header.")
         if not url.host:
             raise ToolFailed("The address names no host.")
         if url.port is not None and not 0 < url.port < 65536:
@@ -189,10 +214,10 @@ def _text(content: bytes, charset: str | None) -> str:
         return content.decode("utf-8", errors="replace")
 
 
-def _refusal(host: str, address: Address | None) -> ToolFailed:
+def _refusal(host: str, address: Address | None) -> AddressRefused:
     where = host if address is None or str(address) == host else f"{host} ({address})"
-    return ToolFailed(
-        f"{where} is not a public address, so http_request may not reach it. "
+    return AddressRefused(
+        f"{where} is not a public address, so it may not be reached. "
         "The operator can allow it with OMIUM_HTTP_ALLOW_PRIVATE."
     )
 

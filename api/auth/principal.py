@@ -16,6 +16,7 @@ READ = frozenset(
         "approval:read",
         "consensus:read",
         "policy:read",
+        "notification:read",
     }
 )
 WRITE = READ | {
@@ -38,6 +39,7 @@ WRITE = READ | {
     "policy:create",
     "policy:update",
     "policy:delete",
+    "notification:retry",
 }
 SCOPES: dict[str, frozenset[str]] = {"read": READ, "write": WRITE, "admin": WRITE}
 

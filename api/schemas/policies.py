@@ -6,12 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PlainSerializer
 
+from activities.policies.channels import masked
 from api.schemas.common import Request, Text
 
 Name = Annotated[Text, Field(min_length=1, max_length=255)]
 Description = Annotated[Text, Field(max_length=10_000)]
+#: Settings as they are shown: without the secrets of channels, which no other type has.
+Shown = Annotated[dict[str, Any], PlainSerializer(masked)]
 PolicyType = Literal["timeout", "retry", "recovery", "rollback", "notification"]
 
 
@@ -48,7 +51,7 @@ class PolicyView(BaseModel):
     name: str
     description: str | None
     policy_type: PolicyType
-    policy_config: dict[str, Any]
+    policy_config: Shown
     version: int
     is_active: bool
     created_at: datetime
@@ -69,7 +72,7 @@ class PolicyVersionView(BaseModel):
     policy_id: UUID
     version: int
     name: str
-    policy_config: dict[str, Any]
+    policy_config: Shown
     is_active: bool
     created_at: datetime
 

@@ -16,7 +16,9 @@ from uuid_utils.compat import uuid7
 from activities.adapters.registry import definition_for
 from activities.contracts.problems import contract_problems
 from activities.contracts.reading import READS_SECTIONS, bare
+from activities.policies.channels import address_problems
 from activities.schemas import schema_problems
+from activities.tools.addresses import AddressPolicy
 from activities.tools.names import BUILTIN_TOOLS
 from api.schemas.common import json_problems
 from api.wiring import Wiring
@@ -60,6 +62,12 @@ async def judge(
         problems += contract_problems(definition, frozenset() if problems else half.unit_names(own), framework)
     if problems:
         raise _invalid([_under_field(problem) for problem in problems])
+    notification = (definition.get("policies") or {}).get("notification")
+    if notification:
+        allowed = AddressPolicy(process.settings.http_allow_private)
+        path = f"{FIELD}.policies.notification.channels"
+        if private := address_problems(notification.get("channels"), allowed, path):
+            raise _invalid(private)
     first_step = None
     if needs_worker:
         first_step = await _ask_worker(process, tenant_id, framework, definition)

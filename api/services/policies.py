@@ -10,6 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.flow.definition import DEFINITION as FLOW
 from activities.policies import PolicyRow, policy_problems, resolve
+from activities.policies.channels import address_problems, unmasked
+from activities.tools.addresses import AddressPolicy
 from api.auth.principal import Principal
 from api.schemas.common import json_problems
 from api.schemas.policies import PolicyCreate, PolicyUpdate
@@ -25,10 +27,11 @@ from omium_core.errors import InvalidInput, Problem
 class PolicyService:
     def __init__(self, process: Wiring) -> None:
         self._process = process
+        self._addresses = AddressPolicy(process.settings.http_allow_private)
 
     async def create(self, caller: Principal, wanted: PolicyCreate) -> ExecutionPolicy:
         """Raises `InvalidInput` with paths such as `policy_config.rules[0].actions[1].prompts`, `WorkflowNotFound`."""
-        _judge(wanted.policy_type, wanted.policy_config)
+        self._judge(wanted.policy_type, wanted.policy_config)
         policy = ExecutionPolicy(tenant_id=caller.tenant_id, **wanted.model_dump())
         async with self._process.database.transaction() as session:
             if wanted.workflow_id is not None:
@@ -63,7 +66,9 @@ class PolicyService:
                 problem = Problem("policy_type", f"Cannot change: this is a {policy.policy_type} policy. Make another.")
                 raise InvalidInput(f"policy_type: {problem.message}", [problem])
             if "policy_config" in changes:
-                _judge(policy.policy_type, changes["policy_config"])
+                if policy.policy_type == "notification":
+                    changes["policy_config"] = unmasked(changes["policy_config"], policy.policy_config)
+                self._judge(policy.policy_type, changes["policy_config"])
             if changes.get("workflow_id") is not None:
                 await WorkflowRepository(session, caller.tenant_id).get(changes["workflow_id"])
             for name, value in changes.items():
@@ -79,6 +84,14 @@ class PolicyService:
             policy = await PolicyRepository(session, caller.tenant_id).get(policy_id, lock=True)
             policy.deleted_at = now()
             session.add(policy)
+
+    def _judge(self, policy_type: str, config: dict[str, Any]) -> None:
+        problems = json_problems(config, "policy_config") or policy_problems(policy_type, config)
+        if policy_type == "notification" and not problems:
+            problems = address_problems(config.get("channels"), self._addresses, "policy_config.channels")
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise InvalidInput(f"{problems[0].path}: {problems[0].message}{more}", problems)
 
 
 async def policy_of_run(session: AsyncSession, version: WorkflowVersion) -> dict[str, Any] | None:
@@ -101,10 +114,3 @@ async def policy_of_run(session: AsyncSession, version: WorkflowVersion) -> dict
         agents,
     )
     return asdict(policy)
-
-
-def _judge(policy_type: str, config: dict[str, Any]) -> None:
-    problems = json_problems(config, "policy_config") or policy_problems(policy_type, config)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InvalidInput(f"{problems[0].path}: {problems[0].message}{more}", problems)
