@@ -131,13 +131,20 @@ def _answer(
     occurrence = session.take_occurrence(call.hash)
     chunks = Chunks()
     work = asyncio.create_task(_journaled(session, call, occurrence, journal, provider, chunks))
-    work.add_done_callback(lambda _done: chunks.end())
+    work.add_done_callback(lambda done: _ended(done, chunks))
     return Delivery(
         work,
         chunks,
         on_gone=lambda: session.give_back_occurrence(call.hash, occurrence),
         on_failure=_response_for,
     )
+
+
+def _ended(work: asyncio.Task[Answer], chunks: Chunks) -> None:
+    chunks.end()
+    if not work.cancelled():
+        # the client may have gone: what went wrong is in the session and in the log
+        work.exception()
 
 
 async def _journaled(

@@ -85,6 +85,7 @@ def test_signals_steer_like_rest(platform: Platform) -> None:
     signal(platform, execution_id, "cancel", ['{"id": "c1", "reason": "typed"}'])
     assert platform.finish(execution_id)["status"] == "cancelled"
     platform.model.release(held)
+    platform.model.wait_for(lambda calls: all(call.state != "held" for call in calls))
 
 
 @pytest.mark.parametrize("chunk", [NONSENSE[:8], NONSENSE[8:]], ids=["first half", "second half"])
