@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,28 @@ _ADVICE = {
 }
 
 
+_TRACE: Final = "Traceback (most recent call last)"
+
+
 def advice(failure_type: str) -> Advice:
     return _ADVICE.get(failure_type, _ADVICE["agent_error"])
 
 
 def split_trace(told: str) -> tuple[str, str | None]:
-    """What was told of a failure, as a message and a stack trace; the message is what the trace says below its last frame."""
-    lines = told.splitlines()
-    frames = [index for index, line in enumerate(lines) if line.startswith("  ")]
-    if not frames or ("Traceback (most recent call last)" not in told and not any('  File "' in line for line in lines)):
+    """What was told of a failure, as a message and a stack trace; the message is what stands before the trace, else what the
+    trace says below its last frame."""
+    words, begins, trace = told.partition(f"\n{_TRACE}")
+    # a long trace may have lost its beginning: then frames, or a blank line, stand before the next part of it
+    if begins and words and not words.startswith(_TRACE) and not words.endswith("\n") and not _frames(words):
+        return words, begins.lstrip() + trace
+    lines, frames = told.splitlines(), _frames(told)
+    if not frames or (_TRACE not in told and not any('  File "' in line for line in lines)):
         return told, None
     # notes that libraries add to an error stand below its own words
     below = [line for line in lines[frames[-1] + 1 :] if line.strip()]
     return (below[0].strip() if below else told), told
+
+
+def _frames(text: str) -> list[int]:
+    """The numbers of the lines that belong to frames."""
+    return [index for index, line in enumerate(text.splitlines()) if line.startswith("  ")]

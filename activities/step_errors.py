@@ -70,10 +70,19 @@ def for_history(error: StepError) -> str:
 
 
 def full_text(error: StepError) -> str:
+    """What a person is told: our words, or what the agent's code raised, with its trace; a tool's trace stands below our words."""
     cause = error.__cause__
     if isinstance(error, AgentFailed) and cause is not None:
-        return _storable("".join(traceback.format_exception(cause)))[-ERROR_LENGTH:]
-    return _storable(str(error))[:ERROR_LENGTH]
+        return _trace(cause)[-ERROR_LENGTH:]
+    words = _storable(str(error))[:ERROR_LENGTH]
+    if isinstance(error, ToolInvocationFailed) and cause is not None and cause.__cause__ is not None:
+        # a `ToolFailed` by itself tells all; this one was made of what the tool's own code raised
+        return f"{words}\n{_trace(cause.__cause__)[-ERROR_LENGTH:]}"
+    return words
+
+
+def _trace(error: BaseException) -> str:
+    return _storable("".join(traceback.format_exception(error)))
 
 
 def _storable(text: str) -> str:

@@ -219,6 +219,20 @@ def raised() -> str:
     raise AssertionError
 
 
+def test_trace_below_our_own_words_is_no_part_of_the_message() -> None:
+    trace = raised()
+    assert split_trace(f"A tool failed: it broke\n{trace}") == ("A tool failed: it broke", trace)
+    assert split_trace("A tool failed: it broke") == ("A tool failed: it broke", None)
+
+
+@pytest.mark.parametrize("left", ['  File "a.py", line 1, in f\nKeyError: 1\n', "", "on was the direct cause:\n"])
+def test_trace_that_lost_its_beginning_is_all_trace(left: str) -> None:
+    cut = f"{left}\n{raised()}"
+    message, trace = split_trace(cut)
+    assert message.startswith("json.decoder.JSONDecodeError")
+    assert trace == cut
+
+
 def test_cause_is_the_users_own_line() -> None:
     trace = raised()
     frame = users_frame(trace)

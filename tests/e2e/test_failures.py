@@ -106,6 +106,27 @@ def test_error_in_a_users_graph_is_told_with_its_trace(platform: Platform) -> No
     assert "user_graphs.py" in failure["stack_trace"]
 
 
+def test_error_in_an_operators_tool_is_told_with_its_trace(platform: Platform) -> None:
+    definition = {
+        "nodes": [
+            {"id": "greet", "type": "template", "template": "hello", "output": "text"},
+            {"id": "look", "type": "tool", "tool": "look_up", "args": {"item": "rum"}, "output": "text"},
+        ],
+        "edges": [{"from": "START", "to": "greet"}, {"from": "greet", "to": "look"}],
+        "state": {"text": {"type": "string"}},
+    }
+    workflow = {"name": "look", "framework": "langgraph", "workflow_definition": definition}
+    execution = platform.finish(platform.start(workflow, {}))
+    assert (execution["status"], execution["error"]) == ("failed", "A tool failed: KeyError: 'rum'")
+    assert execution["progress"] == {"current_step": 1, "total_steps": 2, "percentage": 50.0}
+    failure = platform.http.get("/failures", params={"execution_id": execution["id"]}).json()["failures"][0]
+    assert (failure["failure_type"], failure["error_message"]) == ("tool_invocation", "A tool failed: KeyError: 'rum'")
+    assert failure["stack_trace"].startswith("Traceback (most recent call last)")
+    assert "user_tools.py" in failure["stack_trace"]
+    analysis = platform.http.post(f"/failures/{failure['id']}/analyze").json()["analysis"]
+    assert "rum" in analysis["root_cause"]
+
+
 def test_failing_tool_is_tried_again_and_its_call_not_journaled(platform: Platform) -> None:
     port = free_port()
     definition = {

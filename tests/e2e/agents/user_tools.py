@@ -15,6 +15,12 @@ def note_order(item: str, amount: int, folder: str, idempotency_key: str) -> dic
     return {"ordered": amount}
 
 
+@tool
+def look_up(item: str) -> str:
+    """Looks an item up in a list that does not have it."""
+    return {"tea": "a drink"}[item]
+
+
 @tool(reversible=False)
 def send_letter(text: str, folder: str) -> dict[str, str]:
     """Sends a letter: nobody gets it back."""
