@@ -11,7 +11,6 @@ from api.schemas.executions import AgentView, ExecutionDetail, ExecutionSummary,
 from models.repositories.journal import StepUsage
 from models.tables import Agent, Execution
 from models.tables.base import now
-from models.tables.executions import TERMINAL
 from models.wire_commands import CommandResult
 from omium_core import temporal
 from omium_core.settings import Settings
@@ -79,10 +78,10 @@ def _summary(execution: Execution, usage: Sequence[StepUsage]) -> dict[str, Any]
 
 def _progress(execution: Execution) -> Progress:
     done = execution.steps_done
-    ended = execution.status in TERMINAL
-    # a graph does not know how far it is; the step that runs is one more
-    total = max(execution.planned_steps, done + (0 if ended else 1))
-    percentage = 100.0 if execution.status == "completed" else round(100.0 * done / total, 1) if total else 0.0
+    completed = execution.status == "completed"
+    # a graph does not know how far it is; the step that runs, or that was not done, is one more
+    total = max(execution.planned_steps, done + (0 if completed else 1))
+    percentage = 100.0 if completed else round(100.0 * done / total, 1)
     return Progress(current_step=done, total_steps=total, percentage=percentage)
 
 
