@@ -147,7 +147,7 @@ async def _record(db: AsyncSession, told: RoundInput) -> None:
         sender=proposal.sender,
         receivers=proposal.receivers,
         sender_agent_id=await _step_of(db, told, proposal.sender),
-        receiver_agent_id=await _step_of(db, told, told.step.name),
+        receiver_agent_id=await _step_of(db, told, proposal.receivers[0]) if proposal.receivers else None,
         message={"name": proposal.name, "step": told.step.name, "payload_hash": proposal.payload_hash},
         payload_hash=proposal.payload_hash,
         voters=[{"name": voter.name, "kind": voter.kind} for voter in proposal.voters],
@@ -187,14 +187,15 @@ async def _record(db: AsyncSession, told: RoundInput) -> None:
 
 
 async def _step_of(db: AsyncSession, told: RoundInput, name: str) -> UUID | None:
-    """Where an agent last acted; None for one that has not yet, or acted beside others in one step."""
+    """The step that waits to begin, for those who take over; else where an agent last acted. None for one that never did,
+    or only beside others in one step."""
+    of_run = (col(Agent.tenant_id) == UUID(told.tenant_id), col(Agent.execution_id) == UUID(told.execution_id))
+    if name in told.round.proposal.receivers:
+        waiting = col(Agent.lineage) == told.lineage, col(Agent.step_index) == told.step.index
+        return (await db.execute(select(col(Agent.id)).where(*of_run, *waiting))).scalar_one_or_none()
     query = (
         select(col(Agent.id))
-        .where(
-            col(Agent.tenant_id) == UUID(told.tenant_id),
-            col(Agent.execution_id) == UUID(told.execution_id),
-            col(Agent.name) == name,
-        )
+        .where(*of_run, col(Agent.name) == name)
         .order_by(col(Agent.lineage).desc(), col(Agent.step_index).desc())
         .limit(1)
     )
