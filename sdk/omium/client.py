@@ -13,7 +13,16 @@ from tenacity import AsyncRetrying, Retrying
 from omium.calls import Flow, Pause, Request
 from omium.config import resolve
 from omium.errors import OmiumError
-from omium.resources import Approvals, Checkpoints, ConsensusLogs, Executions, Failures, Policies, Workflows
+from omium.resources import (
+    Approvals,
+    Checkpoints,
+    ConsensusLogs,
+    Executions,
+    Failures,
+    Notifications,
+    Policies,
+    Workflows,
+)
 from omium.transport import client_options, connection_error, read_answer, request_arguments, retry_policy
 from omium.types import JsonObject
 
@@ -53,6 +62,7 @@ class OmiumClient:
         self.consensus: ConsensusLogs[OmiumClient] = ConsensusLogs(self)
         self.failures: Failures[OmiumClient] = Failures(self)
         self.policies: Policies[OmiumClient] = Policies(self)
+        self.notifications: Notifications[OmiumClient] = Notifications(self)
 
     @property
     def base_url(self) -> str:
@@ -129,6 +139,7 @@ class AsyncOmiumClient:
         self.consensus: ConsensusLogs[AsyncOmiumClient] = ConsensusLogs(self)
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
         self.policies: Policies[AsyncOmiumClient] = Policies(self)
+        self.notifications: Notifications[AsyncOmiumClient] = Notifications(self)
 
     @property
     def base_url(self) -> str:

@@ -42,7 +42,7 @@ async def ask(client: httpx.AsyncClient, method: str, path: str, row: Owned) -> 
     """Calls an operation with the ids of a tenant's rows, wherever it takes one."""
     ids = {"workflow_id": row.workflow, "execution_id": row.execution, "checkpoint_id": row.checkpoint}
     ids = {**ids, "failure_id": row.failure, "approval_id": row.approval, "log_id": row.log}
-    ids = {**ids, "policy_id": row.policy, "action_id": row.action}
+    ids = {**ids, "policy_id": row.policy, "action_id": row.action, "notification_id": row.notification}
     url = re.sub(r"{(\w+)}", lambda found: str(ids.get(found[1], "langgraph")), path)
     body = BODIES.get((method, path), {"workflow_id": str(row.workflow)} if path.endswith("/executions") else {})
     if path.endswith("/checkpoints"):
@@ -104,6 +104,7 @@ async def test_filters_and_cursors_do_not_lead_to_another_tenant(
         ("failures", "failures", {"cursor": new_id()}),
         ("policies", "policies", {"cursor": new_id()}),
         ("recovery-actions", "recovery_actions", {"cursor": new_id()}),
+        ("notifications", "notifications", {"cursor": new_id()}),
     ):
         found = (await http.get(f"/api/v1/{path}", params=filters)).json()
         mine = {"policies": ours.policy, "recovery-actions": ours.action}.get(path) or getattr(ours, path[:-1])
@@ -114,6 +115,7 @@ async def test_filters_and_cursors_do_not_lead_to_another_tenant(
         ("failures", {"execution_id": theirs.execution}),
         ("policies", {"workflow_id": theirs.workflow}),
         ("recovery-actions", {"failure_id": theirs.failure}),
+        ("notifications", {"execution_id": theirs.execution}),
         ("executions", {"cursor": theirs.execution, "workflow_id": theirs.workflow}),
     ):
         assert (await http.get(f"/api/v1/{path}", params=filters)).json()["total"] == 0

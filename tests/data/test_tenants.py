@@ -22,6 +22,7 @@ from models.repositories.history import HistoryRepository
 from models.repositories.idempotency import IdempotencyRepository
 from models.repositories.journal import JournalRepository, StepKey
 from models.repositories.lineages import LineageRepository, Path
+from models.repositories.notifications import NotificationRepository
 from models.repositories.policies import PolicyRepository
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.rollbacks import RollbackRepository
@@ -77,6 +78,8 @@ READS: dict[tuple[type[Repository], str], Call] = {
     (ExecutionRepository, "list"): lambda row: {"page": Page(), "workflow_id": row.workflow},
     (FailureRepository, "get"): lambda row: {"failure_id": row.failure},
     (FailureRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
+    (NotificationRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
+    (NotificationRepository, "retry"): lambda row: {"notification_id": row.notification},
     (PolicyRepository, "get"): lambda row: {"policy_id": row.policy},
     (PolicyRepository, "list"): lambda row: {"page": Page()},
     (PolicyRepository, "versions"): lambda row: {"policy_id": row.policy, "page": Page()},

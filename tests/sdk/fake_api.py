@@ -87,6 +87,8 @@ class FakeApi:
                 Route("/api/v1/checkpoints/{id}/data", self._checkpoint_data),
                 Route("/api/v1/failures", self._failures),
                 Route("/api/v1/policies", self._policies, methods=["GET", "POST"]),
+                Route("/api/v1/notifications", self._notifications),
+                Route("/api/v1/notifications/{id}/retry", self._notifications, methods=["POST"]),
             ]
         )
 
@@ -267,6 +269,19 @@ class FakeApi:
             made = await request.json()
             return JSONResponse({"id": "p1", "version": 1, "is_active": True, "workflow_id": None, **made}, 201)
         return JSONResponse({"policies": [], "total": 0, "limit": 20, "next_cursor": None})
+
+    async def _notifications(self, request: Request) -> Response:
+        row = {
+            "id": "n1",
+            "event_type": "execution.failed",
+            "target": "hooks.example",
+            "status": "failed",
+            "attempts": 12,
+        }
+        row |= {"last_error": "hooks.example answered 503.", "next_attempt_at": NOW, "sent_at": None}
+        if request.method == "POST":
+            return JSONResponse({"notification": row, "message": "The notification is sent again."})
+        return JSONResponse({"notifications": [row], "total": 1, "limit": 20, "next_cursor": None})
 
 
 class _CutAnswer:

@@ -108,3 +108,13 @@ def test_votes(api: FakeApi) -> None:
     late = run("consensus", "acknowledge", "l1", "--agent", "ada", "--reject", "--reason", "no", "--term", "1")
     assert (late.exit_code, late.stderr) == (1, "Term 1 is over.\n")
     assert api.seen[-1].body == {"agent_id": "ada", "valid": False, "reason": "no", "term": 1}
+
+
+def test_notifications(api: FakeApi) -> None:
+    shown = run("notifications", "list", "--status", "failed", "--execution-id", "e1").stdout
+    for word in ("n1", "execution.failed", "hooks.example", "12", "answered 503"):
+        assert word in shown
+    assert api.seen[-1].query == {"status": "failed", "execution_id": "e1"}
+    assert json.loads(run("notifications", "list", "--json").stdout)["total"] == 1
+    assert run("notifications", "retry", "n1").stdout == "The notification is sent again.\n"
+    assert (api.seen[-1].method, api.seen[-1].path) == ("POST", "/api/v1/notifications/n1/retry")

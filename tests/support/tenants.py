@@ -27,6 +27,7 @@ from models.tables import (
     IdempotencyKey,
     JournalEntry,
     Lineage,
+    Notification,
     RecoveryAction,
     Rollback,
     Table,
@@ -87,6 +88,7 @@ class Owned:
     effect: UUID = field(default_factory=new_id)
     policy: UUID = field(default_factory=new_id)
     action: UUID = field(default_factory=new_id)
+    notification: UUID = field(default_factory=new_id)
 
     @property
     def key(self) -> str:
@@ -102,8 +104,8 @@ async def add_execution(
     approval: str = "approved",
     owned: Owned | None = None,
 ) -> Owned:
-    """A workflow with a policy, and an execution with a step, a checkpoint, a failure and what was done about it, an event,
-    a journaled call, an approval, a handoff and a key."""
+    """A workflow with a policy, and an execution with a step, a checkpoint, a failure and what was done about it, an event
+    and its notification, a journaled call, an approval, a handoff and a key."""
     ids = owned or Owned(tenant_id)
     common = {"tenant_id": tenant_id, "framework": "langgraph"}
     of_run = {"tenant_id": tenant_id, "execution_id": ids.execution}
@@ -159,6 +161,17 @@ async def add_execution(
             is_active=True,
         ),
         ExecutionEvent(id=ids.event, event_type="execution.started", data={}, **of_run),
+        Notification(
+            id=ids.notification,
+            event_id=ids.event,
+            event_type="execution.started",
+            source=str(ids.policy),
+            source_version=1,
+            channel=0,
+            channel_type="log",
+            status="failed",
+            **of_run,
+        ),
         Approval(
             id=ids.approval, lineage=0, step_index=0, step_name="step", interrupt_id="q", status=approval, **of_run
         ),

@@ -13,7 +13,17 @@ from typing import Annotated
 
 import typer
 
-from omium.cli import approvals, checkpoints, config, consensus, executions, failures, policies, workflows
+from omium.cli import (
+    approvals,
+    checkpoints,
+    config,
+    consensus,
+    executions,
+    failures,
+    notifications,
+    policies,
+    workflows,
+)
 from omium.cli.plugins import load_plugins
 
 GROUPS = {
@@ -24,6 +34,7 @@ GROUPS = {
     "consensus": consensus.app,
     "failures": failures.app,
     "policies": policies.app,
+    "notifications": notifications.app,
     "config": config.app,
 }
 

@@ -7,7 +7,17 @@ from omium.resources.checkpoints import Checkpoints
 from omium.resources.consensus import ConsensusLogs
 from omium.resources.executions import Executions
 from omium.resources.failures import Failures
+from omium.resources.notifications import Notifications
 from omium.resources.policies import Policies
 from omium.resources.workflows import Workflows
 
-__all__ = ["Approvals", "Checkpoints", "ConsensusLogs", "Executions", "Failures", "Policies", "Workflows"]
+__all__ = [
+    "Approvals",
+    "Checkpoints",
+    "ConsensusLogs",
+    "Executions",
+    "Failures",
+    "Notifications",
+    "Policies",
+    "Workflows",
+]

@@ -15,6 +15,9 @@ from omium.types.recovery import Failure as Failure
 from omium.types.recovery import FailureAnalysis as FailureAnalysis
 from omium.types.recovery import FailureEnvelope as FailureEnvelope
 from omium.types.recovery import FailurePage as FailurePage
+from omium.types.recovery import Notification as Notification
+from omium.types.recovery import NotificationEnvelope as NotificationEnvelope
+from omium.types.recovery import NotificationPage as NotificationPage
 from omium.types.recovery import Policy as Policy
 from omium.types.recovery import PolicyPage as PolicyPage
 from omium.types.recovery import PolicyVersion as PolicyVersion

@@ -134,3 +134,35 @@ class PolicyVersion(TypedDict, total=False):
 
 class PolicyVersionPage(Page, total=False):
     versions: list[PolicyVersion]
+
+
+class Notification(TypedDict, total=False):
+    """One event for one channel of a policy; `policy_id` is None where a definition names the channel."""
+
+    id: str
+    execution_id: str
+    event_id: str
+    event_type: str
+    policy_id: str | None
+    policy_version: int | None
+    channel: int
+    channel_type: Literal["webhook", "log"]
+    target: str
+    payload: JsonObject
+    status: Literal["pending", "sent", "failed", "dropped"]
+    attempts: int
+    next_attempt_at: str | None
+    last_error: str | None
+    created_at: str
+    sent_at: str | None
+
+
+class NotificationPage(Page, total=False):
+    notifications: list[Notification]
+
+
+class NotificationEnvelope(TypedDict, total=False):
+    """Answer of `notifications.retry`."""
+
+    notification: Notification
+    message: str
