@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.adapters.base import Edit, Json, JsonObject
 from activities.adapters.registry import definition_for
 from activities.contracts.reading import bare
-from activities.sources import Continuation, Source, base_rows, continue_from, is_end, read_source
+from activities.sources import Continuation, Source, base_rows, check_inputs, continue_from, is_end, read_source
 from activities.stores.values import Stored, ValueStore
 from models.repositories.effects import EffectRepository, lost_on
 from models.repositories.executions import ExecutionRepository
@@ -20,7 +20,6 @@ from models.repositories.lineages import LineageRepository
 from models.repositories.targets import Target, TargetRepository
 from models.tables import Agent, Checkpoint, Effect, Execution, ExecutionEvent, Lineage
 from models.tables.base import now
-from omium_core.errors import InvalidInput, Problem
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ async def fork(
     origin = await read_source(session, source, target)
     to = await continue_from(values, origin, edits)
     inputs: JsonObject = await values.read(str(source.tenant_id), to.inputs) or {}
-    _check_inputs(source, to, inputs)
+    check_inputs(origin, to.definition, inputs)
     execution = _execution(origin, to, by or By())
     names = _planned_names(source, to, inputs)
     execution.planned_steps = len(names) or source.planned_steps
@@ -77,16 +76,6 @@ async def fork(
     path = await lineages.path(source.id, target.lineage, target.number)
     effects = await EffectRepository(session, source.tenant_id).of_run(source.id)
     return Fork(execution, lost_on(effects, path))
-
-
-def _check_inputs(source: Execution, to: Continuation, inputs: JsonObject) -> None:
-    half = definition_for(source.framework)
-    problems = half.validate_inputs(bare(to.definition, half.name), inputs)
-    if problems:
-        found = [
-            Problem(f"inputs.{problem.path}" if problem.path else "inputs", problem.message) for problem in problems
-        ]
-        raise InvalidInput(f"{found[0].path}: {found[0].message}", found)
 
 
 def _planned_names(source: Execution, to: Continuation, inputs: JsonObject) -> Sequence[str]:

@@ -14,6 +14,7 @@ from activities.adapters.base import Edit, JsonObject
 from activities.adapters.registry import definition_for
 from activities.contracts.reading import bare
 from activities.edits import apply_edits
+from activities.schemas import fit_problems
 from activities.stores.blobs import BlobRef
 from activities.stores.values import Stored, ValueStore
 from models.repositories.lineages import LineageRepository
@@ -42,6 +43,7 @@ class Source:
     definition_blob: str | None
     inputs: Stored
     outputs: Stored | None = None
+    input_schema: JsonObject | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ async def read_source(session: AsyncSession, execution: Execution, target: Targe
         definition_blob=lineage.definition_blob if lineage else None,
         inputs=inputs,
         outputs=outputs if is_end(execution, rows) else None,
+        input_schema=version.input_schema,
     )
 
 
@@ -103,7 +106,11 @@ async def continue_from(
     elif edits:
         half = definition_for(source.execution.framework)
         changed, after = apply_edits(half, definition, states_before, edits)
-    stored = Stored() if not edits.inputs else await values.keep(tenant, {**inputs, **edits.inputs})
+    stored = source.inputs
+    if edits.inputs:
+        inputs = {**inputs, **edits.inputs}
+        check_inputs(source, changed, inputs)
+        stored = await values.keep(tenant, inputs)
     return Continuation(
         states={branch: await values.put(tenant, state) for branch, state in after.items()},
         definition=changed,
@@ -111,8 +118,20 @@ async def continue_from(
         definition_blob=source.definition_blob
         if changed == definition
         else (await values.put(tenant, json.dumps(changed))).key,
-        inputs=stored if edits.inputs else source.inputs,
+        inputs=stored,
     )
+
+
+def check_inputs(source: Source, definition: JsonObject, inputs: JsonObject) -> None:
+    """Whether a run of this definition could be started with these inputs. Raises `InvalidInput` with paths below `inputs`."""
+    half = definition_for(source.execution.framework)
+    problems = fit_problems(inputs, source.input_schema, "inputs") if source.input_schema else []
+    problems = problems or [
+        Problem(f"inputs.{problem.path}" if problem.path else "inputs", problem.message)
+        for problem in half.validate_inputs(bare(definition, half.name), inputs)
+    ]
+    if problems:
+        raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
 
 
 async def _at_the_beginning(

@@ -18,6 +18,7 @@ STEPS = ("plan", "write", "check")
 CHAIN: dict[str, Any] = {
     "name": "chain",
     "framework": "langgraph",
+    "input_schema": {"properties": {"topic": {"type": "string", "maxLength": 40}}, "additionalProperties": False},
     "workflow_definition": {
         "nodes": [
             {"id": name, "type": "llm", "prompt": f"{name} on {{{{ topic }}}}", "output": f"{name}_out"}
@@ -228,6 +229,8 @@ def test_a_dry_run_tells_and_changes_nothing(platform: Platform) -> None:
         ({"values": {"no_such_field": 1}}, "edits.values.no_such_field"),
         ({"prmpts": {}}, "edits.prmpts"),
         ({"values": {"topic": "a\x00b"}}, "edits.values.topic"),
+        ({"inputs": {"topic": "x" * 41}}, "edits.inputs.topic"),
+        ({"inputs": {"colour": "red"}}, "edits.inputs.colour"),
         ([], "edits"),
     ],
 )
@@ -265,6 +268,13 @@ def test_a_fork_leaves_the_original_untouched(platform: Platform) -> None:
     stranger = platform.run(CHAIN, {"topic": "stranger"})
     answer = platform.http.post(f"/executions/{stranger['id']}/fork", json=body)
     refused(answer, 404, "CHECKPOINT_NOT_FOUND")
+
+
+def test_a_fork_takes_no_inputs_that_a_start_would_not_take(platform: Platform) -> None:
+    execution_id = platform.run(CHAIN, {"topic": "inputs of a fork"})["id"]
+    body = {"checkpoint_id": checkpoints(platform, execution_id)[0]["id"], "inputs": {"topic": "x" * 41}}
+    error = refused(platform.http.post(f"/executions/{execution_id}/fork", json=body), 422, "INVALID_INPUT")
+    assert [problem["path"] for problem in error["details"]["errors"]] == ["inputs.topic"]
 
 
 def test_a_name_for_the_present_state(platform: Platform) -> None:
