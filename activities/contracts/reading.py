@@ -79,15 +79,16 @@ def bare(definition: JsonObject, framework: str = "") -> JsonObject:
     """
     if framework in READS_SECTIONS:
         return definition
-    return {key: value for key, value in definition.items() if not _is_section(key, value)}
+    return {key: value for key, value in definition.items() if not is_section(key, value)}
 
 
 def with_sections(definition: JsonObject, whole: JsonObject) -> JsonObject:
     """A definition that was changed while it was bare, with the sections that `whole` has."""
-    return {**definition, **{key: value for key, value in whole.items() if _is_section(key, value)}}
+    return {**definition, **{key: value for key, value in whole.items() if is_section(key, value)}}
 
 
-def _is_section(key: str, value: Any) -> bool:
+def is_section(key: str, value: Any) -> bool:
+    """Whether a field of a definition is one of the sections, and not the framework's own."""
     # a map of who may hand over to whom is Semantic Kernel's own
     return key in SECTIONS and not (key == "handoffs" and isinstance(value, Mapping))
 
@@ -106,7 +107,7 @@ def read_all(definition: JsonObject, path: str = "") -> tuple[Contracts, list[Pr
 
     def entries(section: str, read_one: Callable[[Any, str], tuple[Placed[P] | None, list[Problem]]]) -> Any:
         given = definition.get(section)
-        placed, wrong = read_list(given if _is_section(section, given) else None, join(path, section), read_one)
+        placed, wrong = read_list(given if is_section(section, given) else None, join(path, section), read_one)
         problems.extend(wrong)
         return placed
 

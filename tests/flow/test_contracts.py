@@ -143,3 +143,6 @@ def test_votes_and_ways_of_a_conversation_are_told_apart() -> None:
     assert [problem.path for problem in DEFINITION.validate(flow, tools=None)] == ["agents[0].config.handoffs"]
     config["orchestration"] = "sequential"
     assert DEFINITION.validate(flow, tools=None) == []
+    # a map is Semantic Kernel's own: who may hand over to whom
+    config |= {"orchestration": "handoff", "handoffs": {"a": ["b"]}}
+    assert DEFINITION.validate(flow, tools=None) == []

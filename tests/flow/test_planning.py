@@ -296,3 +296,16 @@ def test_every_circle_is_found(graph: dict[int, list[int]], data: st.DataObject)
     flow["flow"][ancestor - 1]["depends_on"].append(step)
     (problem,) = DEFINITION.validate(flow, tools=None)
     assert problem.path == "flow"
+
+
+def test_what_is_wrong_can_be_asked_whether_it_needs_a_worker() -> None:
+    broken: list[JsonObject] = [
+        {},
+        {"agents": [], "flow": []},
+        flow_of({"agent": "nobody"}),
+        flow_of({"unknown": 1}),
+        {**flow_of({}), "agents": [{"id": "agent1", "framework": "os", "config": {}}]},
+    ]
+    for definition in broken:
+        assert not DEFINITION.needs_worker(definition, tools=frozenset())
+        assert DEFINITION.validate(definition, tools=frozenset())

@@ -102,6 +102,7 @@ def test_many_ways_to_write_it(definition: JsonObject, steps: tuple[str, ...]) -
         ("orchestration.start", {"agents": PAIR, "orchestration": {"type": "handoff", "handoffs": {"a": "b"}, "start": "c"}}),
         ("orchestration.handoffs[0].to", handing([{"from": "a", "to": "a"}])),
         ("orchestration.handoffs[0].from", handing([{"from": "c", "to": "a"}])),
+        ("orchestration.max_turns", {"agents": PAIR, "orchestration": {**handing([{"from": "a", "to": "b"}])["orchestration"], "max_turns": 0}}),
         ("handoffs", {**handing([{"from": "a", "to": "b"}]), "handoffs": [{"from": "b", "to": "a"}]}),
         ("functions[0].template", {"functions": [{"name": "f", "template": "{{#each x}}", "template_format": "handlebars"}]}),
         ("functions[0].template", {"functions": [{"name": "f", "template": "{% if %}", "template_format": "liquid"}]}),

@@ -9,10 +9,7 @@ from typing import Any, Final
 from activities.adapters.base import FrameworkDefinition, JsonObject
 from activities.adapters.flow.reading import Agent, FlowStep
 from activities.adapters.registry import PACKAGES, definition_for
-from activities.contracts.reading import SECTIONS
-
-#: What a config may hold for the run, and the framework does not know.
-NOT_THE_FRAMEWORKS: Final = frozenset({*SECTIONS, "recovery_policies"})
+from activities.contracts.reading import is_section
 
 #: The frameworks that agents may use.
 INNER_FRAMEWORKS: Final = tuple(sorted(name for name in PACKAGES if name != "flow"))
@@ -23,9 +20,14 @@ def half_of(agent: Agent) -> FrameworkDefinition:
     return definition_for(agent.framework)
 
 
+def is_the_runs(key: str, value: Any) -> bool:
+    """Whether a field of a config is for the run, and the framework does not know it."""
+    return key == "recovery_policies" or is_section(key, value)
+
+
 def inner_definition(agent: Agent, step: FlowStep) -> JsonObject:
     """What the agent's framework is to run in a step. One agent of a crew becomes a crew of one task."""
-    bare = {key: value for key, value in agent.config.items() if key not in NOT_THE_FRAMEWORKS}
+    bare = {key: value for key, value in agent.config.items() if not is_the_runs(key, value)}
     if not agent.is_lone:
         return bare
     task = {"description": "{task}", "expected_output": expected_output(step), "agent": agent.id}

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from activities.adapters.base import BadDefinition, Edit, Json, JsonObject, Plan
 from activities.adapters.flow import starting
-from activities.adapters.flow.agents import half_of, inner_definition
+from activities.adapters.flow.agents import INNER_FRAMEWORKS, half_of, inner_definition
 from activities.adapters.flow.checks import check_flow, missing_inputs
 from activities.adapters.flow.contracts import (
     NodeContracts,
@@ -84,10 +84,12 @@ class FlowDefinition:
         )
 
     def needs_worker(self, definition: JsonObject, *, tools: frozenset[str]) -> bool:
-        """Whether the definition of any agent does."""
-        flow = _flow(definition)
+        """Whether the definition of any agent does. Asked before the flow is judged, of whatever can be read of it."""
+        flow = read_flow(definition).flow
         return any(
-            half_of(agent).needs_worker(inner_definition(agent, step), tools=tools) for agent, step in _pairs(flow)
+            half_of(agent).needs_worker(inner_definition(agent, step), tools=tools)
+            for step in flow.steps.values()
+            if (agent := flow.agents.get(step.part.agent)) is not None and agent.framework in INNER_FRAMEWORKS
         )
 
     def json_schema(self) -> JsonObject:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from activities import templates
 from activities.adapters.base import BadDefinition, Edit, JsonObject
-from activities.adapters.flow.agents import NOT_THE_FRAMEWORKS, half_of, inner_definition
+from activities.adapters.flow.agents import half_of, inner_definition, is_the_runs
 from activities.adapters.flow.contracts import own_names
 from activities.adapters.flow.inner_edits import InnerEdit, Prompt, apply_inner, config_of
 from activities.adapters.flow.paths import NothingThere, lookup
@@ -271,7 +271,7 @@ class _Editor:
             self.wrapper["state"] = after
         if change.prompts or change.models:
             config = config_of(self.definition, agent)
-            kept = {key: value for key, value in config.items() if key in NOT_THE_FRAMEWORKS}
+            kept = {key: value for key, value in config.items() if is_the_runs(key, value)}
             config.clear()
             config.update({**(changed["agents"][agent.id] if agent.is_lone else changed), **kept})
 

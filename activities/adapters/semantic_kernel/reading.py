@@ -16,7 +16,6 @@ from activities.adapters.semantic_kernel.schema import (
     AgentFields,
     FunctionFields,
     Orchestration,
-    Part,
     Sequential,
 )
 from omium_core.errors import Problem
@@ -262,10 +261,10 @@ class _Reader(PartReader):
             body |= _group_chat(body)
         if kind == "handoff" and (handoffs := body.get("handoffs", definition.get("handoffs"))) is not None:
             body["handoffs"] = _handoffs(handoffs)
-        model = ORCHESTRATIONS[kind]
-        found = self.part(model, body, "orchestration")
+        told = len(self.problems)
+        found = self.part(ORCHESTRATIONS[kind], body, "orchestration")
         # What is wrong with it is told; a partly filled one would trip the checks.
-        return found if isinstance(found, model) and _is_whole(found) else Sequential()
+        return found if len(self.problems) == told else Sequential()
 
 
 _CHOICE: Final = "function_choice_behavior"
@@ -341,7 +340,3 @@ def _handoff(item: Any) -> Any:
         return item
     renamed = {"source": "from", "target": "to"}
     return {renamed.get(key, key): value for key, value in item.items()}
-
-
-def _is_whole(part: Part) -> bool:
-    return all(hasattr(part, name) for name in type(part).model_fields)
