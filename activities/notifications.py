@@ -134,12 +134,8 @@ class Sender:
     async def send(self, notification: Notification, channel: Channel) -> None:
         """Raises `AddressRefused`, or `ToolFailed` when the receiver did not take it."""
         if channel.url is None:
-            ids = {
-                "id": notification.id,
-                "tenant_id": notification.tenant_id,
-                "execution_id": notification.execution_id,
-            }
-            told = notification.payload["event"]
+            row, told = notification, notification.payload["event"]
+            ids = {"id": str(row.id), "tenant_id": str(row.tenant_id), "execution_id": str(row.execution_id)}
             log.info("notification", event_type=told["type"], at=told["at"], data=told["data"], **ids)
             return
         body = json.dumps({"id": str(notification.id), **notification.payload}, sort_keys=True).encode()

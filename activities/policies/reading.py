@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from activities.policies.actions import ACTION_TYPES, Action, AnyAction
+from activities.policies.channels import Channel
 from activities.policies.configs import (
     FAILURE_TYPES,
     AgentRecovery,
@@ -42,6 +43,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     DefinitionPolicies,
     AgentRecovery,
     Rule,
+    Channel,
     *AnyAction.__args__,
 )
 _NAMES = sorted({name for model in _MODELS for name in model.model_fields})
