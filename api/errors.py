@@ -58,6 +58,18 @@ def field_path(location: tuple[int | str, ...]) -> str:
     return path
 
 
+def _words(problem: Mapping[str, Any]) -> str:
+    """What is wrong with a field; the length of a text is told in characters."""
+    limits = problem.get("ctx", {})
+    if isinstance(problem.get("input"), str) and problem["type"] == "too_short":
+        return (
+            f"Must have at least {limits['min_length']} characters" if limits["min_length"] > 1 else "Must not be empty"
+        )
+    if isinstance(problem.get("input"), str) and problem["type"] == "too_long":
+        return f"Must have at most {limits['max_length']} characters"
+    return str(problem["msg"])
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers; what they do not know is answered by the middleware (`as_known`)."""
 
@@ -75,7 +87,7 @@ def install(app: FastAPI) -> None:
                 MalformedRequest(f"The body is no valid JSON: {reason} (at character {position})."),
                 request.state.request_id,
             )
-        found = [Problem(field_path(tuple(problem["loc"])), problem["msg"]) for problem in problems]
+        found = [Problem(field_path(tuple(problem["loc"])), _words(problem)) for problem in problems]
         first = found[0]
         message = f"{first.path}: {first.message}" if first.path else first.message
         return envelope(InvalidInput(f"The request is not valid: {message}.", found), request.state.request_id)

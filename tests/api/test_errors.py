@@ -29,6 +29,14 @@ def assert_envelope(answer: httpx.Response, status: int, code: str) -> None:
     assert error["request_id"] == answer.headers["x-request-id"]
 
 
+@pytest.mark.parametrize(("name", "told"), [("", "Must not be empty"), ("x" * 300, "Must have at most 255 characters")])
+async def test_lengths_of_texts_are_told_in_characters(http: httpx.AsyncClient, name: str, told: str) -> None:
+    body = {"name": name, "policy_type": "retry", "policy_config": {"max_retries": 1}}
+    answer = await http.post("/api/v1/policies", json=body)
+    assert_envelope(answer, 422, "INVALID_INPUT")
+    assert answer.json()["error"]["details"]["errors"] == [{"path": "name", "message": told}]
+
+
 async def test_one_envelope_for_all(http: httpx.AsyncClient, app: FastAPI) -> None:
     assert_envelope(await http.get("/api/v1/nothing"), 404, "NOT_FOUND")
     assert_envelope(await http.get("/nothing"), 404, "NOT_FOUND")
