@@ -343,3 +343,14 @@ async def test_nothing_is_printed(adapter: Adapter, server: ModelServer, capfd: 
     server.set_script([DELEGATE])
     await step(adapter, server, MINE)
     assert capfd.readouterr().out == ""
+
+
+async def test_a_conversation_that_stays_too_long_is_the_endpoints_refusal(
+    adapter: Adapter, server: ModelServer
+) -> None:
+    server.set_script([{"reply": {"error": {"status": 400, "message": "context_length_exceeded"}}}])
+    with pytest.raises(Exception, match="context length") as failure:
+        await step(adapter, server, {"agents": {"a": agent("A")}, "tasks": {"t": task("a", "Write")}})
+    # CrewAI asked for a summary, which was refused as well
+    assert len(server.calls) == 2
+    assert isinstance(failure.value.__cause__, openai.BadRequestError)

@@ -45,7 +45,9 @@ async def run_tasks(
         async with asyncio.TaskGroup() as group:
             running = [group.create_task(_run_alone(crew, inputs, done, index, context)) for index in tasks]
     except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+        first = failures.exceptions[0]
+        # its cause stays: it tells whether the endpoint refused the call
+        raise first from first.__cause__
     return [task.result() for task in running]
 
 
