@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -23,6 +24,7 @@ from activities.contracts.outputs import as_json
 from activities.gateway.gateway import Gateway
 from activities.heartbeat import heartbeat
 from activities.records import Begun, Records
+from activities.step_errors import storable
 from activities.steps import StepActivities
 from activities.stores.values import Stored
 from models.database import Database
@@ -34,8 +36,8 @@ from models.wire_handoff import Vote
 
 log = structlog.get_logger(__name__)
 
-#: Longer reasons are cut: they travel with the round.
-_REASON: Final = 300
+#: Longer reasons are cut.
+_REASON: Final = 2000
 _TASK: Final = (
     "You decide whether work may be handed to the next agent. Look at what is asked below, then answer with a JSON object: "
     '{"accept": true or false, "reason": "one sentence"}.'
@@ -83,7 +85,9 @@ class ConsensusActivities:
             key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
             with self._gateway.session(UUID(step.tenant_id), key, attempt, lambda: None) as session:
                 endpoint = self._gateway.endpoint(session)
-                return [await _vote(endpoint, validator, asked.term) for validator in validators]
+                said = [await _vote(endpoint, validator, asked.term) for validator in validators]
+            await self._database.run(lambda db: _keep_reasons(db, asked, said))
+            return [vote for vote, _ in said]
 
     async def _attempt(self, step: StepInput) -> int:
         async def work(db: AsyncSession) -> int:
@@ -98,8 +102,8 @@ class ConsensusActivities:
         return await self._database.run(work)
 
 
-async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> Vote:
-    """One validator's word. A model that gives no verdict refuses; one that is away is no vote at all."""
+async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> tuple[Vote, str]:
+    """One validator's word, and its reason. A model that gives no verdict refuses; one that is away is no vote at all."""
     request = {
         "model": validator.model or endpoint.default_model,
         "messages": [{"role": "system", "content": _TASK}, {"role": "user", "content": validator.prompt}],
@@ -113,21 +117,37 @@ async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> Vot
         )
     if answer.status_code >= 500 or answer.status_code == 429:
         raise ApplicationError("A validator's model does not answer.", type="model_unavailable")
-    accept, reason = False, f"The model answered {answer.status_code}."
+    accept, why = False, f"The model answered {answer.status_code}."
     if answer.status_code < 400:
-        accept, reason = _verdict(answer)
-    return Vote(validator.name, accept, term, "", reason, datetime.now(UTC).isoformat())
+        accept, why = _verdict(answer)
+    # the reason is a model's words about a tenant's data: nothing for the history
+    return Vote(validator.name, accept, term, "", "", datetime.now(UTC).isoformat()), why
 
 
 def _verdict(answer: httpx.Response) -> tuple[bool, str]:
-    """Reasons are a model's words about a tenant's data: not for the history, so only that there is one is told."""
     try:
         said = as_json(answer.json()["choices"][0]["message"]["content"])
     except (json.JSONDecodeError, KeyError, IndexError, TypeError):
         said = None
     if not isinstance(said, dict) or not isinstance(said.get("accept"), bool):
         return False, "The model gave no verdict."
-    return said["accept"], ""
+    reason = said.get("reason")
+    return said["accept"], reason[:_REASON] if isinstance(reason, str) else ""
+
+
+async def _keep_reasons(db: AsyncSession, asked: ValidatorsInput, said: Sequence[tuple[Vote, str]]) -> None:
+    """Writes down why validators voted as they did, before the run counts their votes."""
+    for vote, reason in said:
+        ack = ConsensusAck(
+            tenant_id=UUID(asked.step.tenant_id),
+            consensus_log_id=UUID(asked.log_id),
+            voter=vote.voter,
+            kind="validator",
+            term=vote.term,
+            valid=vote.accept,
+            reason=storable(reason) or None,
+        ).model_dump()
+        await db.execute(insert(ConsensusAck).values(ack).on_conflict_do_nothing())
 
 
 async def _record(db: AsyncSession, told: RoundInput) -> None:

@@ -74,7 +74,7 @@ def full_text(error: StepError) -> str:
     cause = error.__cause__
     if isinstance(error, AgentFailed) and cause is not None:
         return _trace(cause)[-ERROR_LENGTH:]
-    words = _storable(str(error))[:ERROR_LENGTH]
+    words = storable(str(error))[:ERROR_LENGTH]
     if isinstance(error, ToolInvocationFailed) and cause is not None and cause.__cause__ is not None:
         # a `ToolFailed` by itself tells all; this one was made of what the tool's own code raised
         return f"{words}\n{_trace(cause.__cause__)[-ERROR_LENGTH:]}"
@@ -82,9 +82,9 @@ def full_text(error: StepError) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    return _storable("".join(traceback.format_exception(error)))
+    return storable("".join(traceback.format_exception(error)))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Without what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
     return text.replace("\x00", "").encode(errors="replace").decode()

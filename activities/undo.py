@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from activities.adapters.base import JsonObject, ToolFailed
+from activities.step_errors import storable
 from activities.tools.registry import ToolRegistry, UnusableResult
 from models.database import Database
 from models.repositories.effects import EffectRepository, as_written, standing_beyond
@@ -110,7 +111,7 @@ class Saga:
         except UnusableResult:
             await self._commit(lambda db: self._effects(db).settle(execution_id, key, "done"))
         except ToolFailed as failure:
-            said = _storable(str(failure))
+            said = storable(str(failure))[:_ERROR_LENGTH]
             await self._commit(lambda db: self._effects(db).settle(execution_id, key, "failed", error=said))
         else:
             await self._commit(lambda db: self._effects(db).settle(execution_id, key, "done", result=result))
@@ -145,7 +146,7 @@ class Saga:
         log.info("effect undone", execution_id=str(effect.execution_id), tool=effect.tool)
 
     async def _set(self, effect: Effect, status: str, *, error: str | None = None) -> None:
-        kept = None if error is None else _storable(error)
+        kept = None if error is None else storable(error)[:_ERROR_LENGTH]
         await self._commit(
             lambda db: self._effects(db).set_status(effect.id, status, rollback_id=self._rollback.id, error=kept)
         )
@@ -158,8 +159,3 @@ class Saga:
 
     def _effects(self, db: AsyncSession) -> EffectRepository:
         return EffectRepository(db, self._rollback.tenant_id)
-
-
-def _storable(text: str) -> str:
-    """Without what PostgreSQL's text cannot hold: NUL, and halves of surrogate pairs."""
-    return text.replace("\x00", "").encode(errors="replace").decode()[:_ERROR_LENGTH]

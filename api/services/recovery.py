@@ -16,7 +16,7 @@ from api.auth.principal import Principal
 from api.schemas.recovery import RecoverAnswer, RecoverRequest, RecoveryActionView
 from api.schemas.steering import PauseRequest
 from api.services import idempotency, views
-from api.services.recovery_names import with_names
+from api.services.recovery_names import edited_before, with_names
 from api.services.recovery_wishes import Wanted, read_wanted
 from api.services.retries import RetryService
 from api.services.rollbacks import RollbackService
@@ -130,7 +130,7 @@ class RecoveryService:
         self, caller: Principal, failure: Failure, execution: Execution, wanted: Wanted, begun: _Begun
     ) -> bool:
         action = wanted.action
-        to = wanted.to or await self._before(failure, execution)
+        to = wanted.to or await self._before(failure, execution, wanted)
         edits: dict[str, Any] = {"models": action.models} if action.models else {}
         if action.prompts:
             edits["append_prompts" if action.append else "prompts"] = action.prompts
@@ -155,10 +155,15 @@ class RecoveryService:
             raise RollbackFailed(rollback.error or "The rollback failed.", rollback_id=str(rollback.id))
         return not under_way
 
-    async def _before(self, failure: Failure, execution: Execution) -> str:
-        """The last checkpoint before a failure, as rollbacks name it."""
+    async def _before(self, failure: Failure, execution: Execution, wanted: Wanted) -> str:
+        """The last checkpoint before a failure, or before an earlier step that is to be done otherwise."""
         async with self._process.database.transaction() as session:
             recovery = RecoveryRepository(session, failure.tenant_id)
+            steps = await ExecutionRepository(session, failure.tenant_id).agents(execution.id, failure.lineage)
+            earlier = edited_before(wanted, failure, steps)
+            if earlier is not None:
+                found = await recovery.checkpoint_before(failure.execution_id, failure.lineage, earlier)
+                return START if found is None else str(found.id)
             of_step = (failure.execution_id, failure.lineage, failure.step_index or 0)
             stands_there = failure.lineage == execution.lineage
             if stands_there and (failure.step_index is None or not await recovery.is_done(*of_step)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from uuid import UUID
@@ -60,6 +61,29 @@ def _units(name: str, steps: dict[str, Agent], known: Collection[str]) -> Iterab
         if all(one in known for one in names):
             return names
     return [ALL]
+
+
+def edited_before(wanted: Wanted, failure: Failure, steps: Iterable[Agent]) -> int | None:
+    """Index of the first step to be done again when something is edited that ran before the failed step, and not in it.
+
+    None where the edit is for what failed, or for what comes after it.
+    """
+    if failure.step_index is None:
+        return None
+    named = {*wanted.action.prompts, *wanted.action.models} - {ALL}
+    ran = {step.step_index: _names_in(step) for step in steps if step.attempt > 0}
+    named -= ran.get(failure.step_index, set())
+    last = [
+        max((index for index, names in ran.items() if index < failure.step_index and name in names), default=None)
+        for name in named
+    ]
+    return min((index for index in last if index is not None), default=None)
+
+
+def _names_in(step: Agent) -> set[str]:
+    """The names of a step's row: its node, its task, its agents, the graph nodes that ran at once."""
+    parts = (part.partition(" ×")[0] for part in re.split(r" · | \+ |, ", step.name))
+    return {step.branch, step.name, *parts} - {""}
 
 
 def _is_id(text: str) -> bool:

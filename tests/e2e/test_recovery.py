@@ -314,3 +314,31 @@ def test_over_the_sdk(platform: Platform) -> None:
         client.policies.create("p", "retry", {"max_retries": -1})
     assert refusal.value.problems[0][0] == "policy_config.max_retries"
     assert "recovery" in client.policies.schemas()
+
+
+def test_prompt_of_an_earlier_step_is_edited_before_that_step(platform: Platform) -> None:
+    """What failed was fed by another step: that one is done again, and what comes after it."""
+    definition = {
+        "nodes": [
+            {"id": "draft", "type": "llm", "prompt": "Draft {{ topic }}", "output": "text"},
+            {"id": "copy", "type": "template", "template": "copy of {{ text }}", "output": "page"},
+            {"id": "check", "type": "template", "template": "{{ page }}", "output": "page"},
+        ],
+        "edges": [
+            {"from": "START", "to": "draft"},
+            {"from": "draft", "to": "copy"},
+            {"from": "copy", "to": "check"},
+            {"from": "check", "to": "END"},
+        ],
+        "state": {name: {"type": "string"} for name in ("topic", "text", "page")},
+        "checkpoints": [{"step": "check", "postconditions": ["page.contains('blue')"]}],
+    }
+    platform.model.set_script(
+        [{"when": {"any": "Draft in blue"}, "reply": {"content": "blue"}}, {"reply": {"content": "red"}}]
+    )
+    workflow = {"name": "fed", "framework": "langgraph", "workflow_definition": definition}
+    execution = platform.finish(platform.start(workflow, {"topic": "ink"}))
+    assert execution["status"] == "failed", execution
+    [failure] = failures_of(platform, execution["id"])
+    recover(platform, failure["id"], "prompt_edit", agent="draft", new_prompt="Draft in blue {{ topic }}")
+    assert completed(platform, execution["id"])["outputs"]["page"] == "copy of blue"
