@@ -36,6 +36,8 @@ CODES = {
 ENDS = ("completed", "cancelled")
 SIDE_BY_SIDE = 8
 SAMPLE = 16
+#: How many of all sequences are enough where only the lengths of histories differ.
+SHORT_HISTORIES = 160
 
 GRAPH: dict[str, Any] = {
     "name": "three steps",
@@ -110,16 +112,19 @@ class Run:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Chunks of sequences, so that a failure names a few of them and not all."""
-    chosen = all_sequences()
-    if not metafunc.config.getoption("--all"):
-        chosen = random.Random(metafunc.config.getoption("--seed")).sample(chosen, SAMPLE)
-    if "sequences" in metafunc.fixturenames:
+    if "sequences" not in metafunc.fixturenames:
+        return
+    everything, dice = all_sequences(), random.Random(metafunc.config.getoption("--seed"))
+    cases = []
+    for kind, most in (("one history", len(everything)), ("many short histories", SHORT_HISTORIES)):
+        chosen = dice.sample(everything, most if metafunc.config.getoption("--all") else SAMPLE)
         size = SIDE_BY_SIDE * 2
-        chunks = [chosen[start : start + size] for start in range(0, len(chosen), size)]
-        metafunc.parametrize("sequences", chunks, ids=[f"chunk{index}" for index in range(len(chunks))])
+        for start in range(0, len(chosen), size):
+            cases.append(pytest.param(kind, chosen[start : start + size], id=f"{kind}-{start // size}"))
+    metafunc.parametrize(("platform", "sequences"), cases, indirect=["platform"], scope="module")
 
 
-@pytest.fixture(scope="module", params=["one history", "many short histories"])
+@pytest.fixture(scope="module")
 def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """With short histories a run continues as new in the middle of anything."""
     env = {"OMIUM_MAX_HISTORY": "25"} if request.param == "many short histories" else {}
@@ -144,6 +149,7 @@ def test_every_sequence_leaves_a_run_that_ends(platform: Platform, sequences: li
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("platform", ["one history", "many short histories"], indirect=True, scope="module")
 async def test_all_that_happened_replays(platform: Platform) -> None:
     """Whatever came when, the workflow decides the same again: a worker that takes a run over stands where the other stood."""
     client = await connect(platform)
