@@ -28,7 +28,8 @@ def test_nothing_is_the_command_with_its_defaults(arguments: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["now"], [["a"]], [{}, {}], [{"mode": ["soft"]}], [{"id": None}], [{"id": "x" * 2001}], [{"id": True}]]
+    "arguments",
+    [["now"], [["a"]], [{}, {}], [{"mode": ["soft"]}], [{"id": None}], [{"id": "x" * 2001}], [{"id": True}]],
 )
 def test_nonsense_is_told(arguments: list[Any]) -> None:
     with pytest.raises(NoCommand):
