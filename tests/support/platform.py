@@ -36,7 +36,7 @@ class Platform:
     def _connect(self, stack: Stack) -> None:
         self.stack = stack
         self.client = OmiumClient(api_key=stack["api_key"], base_url=stack["api_url"])
-        self.http = httpx.Client(base_url=f"{stack['api_url']}/api/v1", headers=stack.headers, timeout=30)
+        self.http = httpx.Client(base_url=f"{stack['api_url']}/api/v1", headers=stack.headers, timeout=100)
 
     def restart_stack_after_kill(self) -> None:
         """Kills the supervisor, which takes everything with it, and starts the stack again on the same directory."""
@@ -96,6 +96,8 @@ def running_platform(
             "OMIUM_LLM_BASE_URL": model.base_url,
             "OMIUM_LLM_API_KEY": "provider-secret",
             "OMIUM_LLM_MODEL": "test-model",
+            # a worker that has just started imports all frameworks, perhaps beside other tests
+            "OMIUM_WORKER_CHECK_TIMEOUT": "90",
             "OMIUM_RETRY_INITIAL_INTERVAL": "0.1",
             "OMIUM_RETRY_MAX_INTERVAL": "0.5",
             "OMIUM_HTTP_ALLOW_PRIVATE": "127.0.0.1",
