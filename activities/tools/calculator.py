@@ -20,6 +20,8 @@ from activities.adapters.base import ToolFailed
 #: Largest integer, about 3,000 decimal digits: more than a person asks for, less than Python refuses to print.
 MAX_BITS = 10_000
 _MAX_LENGTH = 1_000
+#: Operations and calls inside one another. Our own bound: libraries move the interpreter's.
+MAX_DEPTH = 300
 
 Number = int | float
 
@@ -34,6 +36,7 @@ def calculator(
         raise ToolFailed("The operator ^ is not known here. Write ** for a power.")
     try:
         tree = ast.parse(expression.strip(), mode="eval")
+        _check_depth(tree.body)
         result = _evaluator().eval(expression, previously_parsed=tree.body)
     except ToolFailed:
         raise
@@ -53,6 +56,15 @@ def calculator(
     except (simpleeval.InvalidExpression, ValueError, TypeError, KeyError) as error:
         raise ToolFailed(f"The expression cannot be calculated: {error}") from error
     return _plain(result)
+
+
+def _check_depth(tree: ast.expr) -> None:
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise ToolFailed("The expression is nested too deeply.")
 
 
 def _plain(result: Any) -> Number:

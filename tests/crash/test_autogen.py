@@ -9,7 +9,7 @@ import pytest
 
 from tests.autogen.teams import agent, condition, team
 from tests.crash.conftest import sampled
-from tests.crash.test_worker import assert_each_call_once, kill_at
+from tests.crash.test_worker import kill_at
 from tests.support.platform import Platform
 
 TEAM: dict[str, Any] = {
@@ -50,8 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_team(platform: Platform, call: int, tmp_path: Path) -> None:
-    execution, calls = kill_at(platform, call, TEAM, {"task": f"Count the apples {call}"}, rules(tmp_path))
-    assert_each_call_once(calls, CALLS)
+    execution = kill_at(platform, call, TEAM, {"task": f"Count the apples {call}"}, rules(tmp_path), CALLS)
     assert execution["outputs"]["raw"] == "APPROVE"
     assert len(execution["agents"]) == 4
     assert execution["agents"][0]["tool_calls"] == 2

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.crash.conftest import sampled
-from tests.crash.test_worker import assert_each_call_once, kill_at
+from tests.crash.test_worker import kill_at
 from tests.crewai.flows import LOOP, LOOP_CALLS, LOOP_RULES
 from tests.support.platform import Platform
 
@@ -20,8 +20,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def test_flow(platform: Platform, call: int) -> None:
-    execution, calls = kill_at(platform, call, FLOW, {"topic": f"rain {call}"}, LOOP_RULES)
-    assert_each_call_once(calls, LOOP_CALLS)
+    execution = kill_at(platform, call, FLOW, {"topic": f"rain {call}"}, LOOP_RULES, LOOP_CALLS)
     assert execution["outputs"]["raw"] == "second draft: 24"
     (step,) = execution["agents"]
     assert (step["name"], step["status"], step["tool_calls"]) == ("flow · Poems", "completed", 1)

@@ -57,10 +57,12 @@ def choose(wanted: tuple[Wanted, ...], mode: Mode, remembered: Mapping[str, int]
     A port named in the environment (`OMIUM_API_PORT`) is taken as said, whatever the mode. `remembered` are the ports that
     this stack had before. Raises `StackError` when a port that must be had is taken.
     """
+    said = {want.name: _from_environment(want) for want in wanted}
     chosen: dict[str, int] = {}
     for want in wanted:
-        said = _from_environment(want)
-        must = want.fixed if said is None and mode is Mode.FIXED else said
+        must = said[want.name]
+        if must is None and mode is Mode.FIXED:
+            must = want.fixed
         if must is not None:
             if must in chosen.values() or not is_free(must):
                 raise StackError(_taken(want, must))
