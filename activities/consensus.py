@@ -69,7 +69,7 @@ class ConsensusActivities:
     async def record_round(self, told: RoundInput) -> None:
         """Writes a round as it stands. Repeatable; a row that is closed stays as it was closed."""
         async with heartbeat():
-            await self._database.run(lambda db: _record(db, told), patience=600)
+            await self._database.run(UUID(told.tenant_id), lambda db: _record(db, told), patience=600)
 
     @activity.defn(name="ask_validators")
     async def ask_validators(self, asked: ValidatorsInput) -> list[Vote]:
@@ -86,7 +86,7 @@ class ConsensusActivities:
             with self._gateway.session(UUID(step.tenant_id), key, attempt, lambda: None) as session:
                 endpoint = self._gateway.endpoint(session)
                 said = [await _vote(endpoint, validator, asked.term) for validator in validators]
-            await self._database.run(lambda db: _keep_reasons(db, asked, said))
+            await self._database.run(UUID(step.tenant_id), lambda db: _keep_reasons(db, asked, said))
             return [vote for vote, _ in said]
 
     async def _attempt(self, step: StepInput) -> int:
@@ -99,7 +99,7 @@ class ConsensusActivities:
             )
             return int((await db.execute(query)).scalar_one())
 
-        return await self._database.run(work)
+        return await self._database.run(UUID(step.tenant_id), work)
 
 
 async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> tuple[Vote, str]:

@@ -70,7 +70,7 @@ class Questions:
             )
             return list((await db.execute(query)).scalars())
 
-        found = await self._database.run(work)
+        found = await self._database.run(UUID(step.tenant_id), work)
         return Answers({row.interrupt_id: await self._answer(row) for row in found})
 
     async def ask(self, step: StepInput, attempt: int, wishes: Sequence[ApprovalWish]) -> list[Question]:
@@ -93,7 +93,7 @@ class Questions:
             still_open: Sequence[Approval] = (await db.execute(query)).scalars().all()
             return [_question(question) for question in still_open]
 
-        return await self._database.run(work)
+        return await self._database.run(UUID(step.tenant_id), work)
 
     @activity.defn(name="record_answer")
     async def record(self, answer: AnswerInput) -> bool:
@@ -126,7 +126,7 @@ class Questions:
             return True
 
         async with heartbeat():
-            return await self._database.run(work, patience=600)
+            return await self._database.run(UUID(answer.tenant_id), work, patience=600)
 
     async def _answer(self, row: Approval) -> Answer:
         if row.status == "expired":

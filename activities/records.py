@@ -91,7 +91,7 @@ class Records:
         if known is not None:
             return known
         version = await self._database.run(
-            lambda db: WorkflowRepository(db, UUID(tenant_id)).version_by_id(UUID(version_id))
+            UUID(tenant_id), lambda db: WorkflowRepository(db, UUID(tenant_id)).version_by_id(UUID(version_id))
         )
         self._definitions[version_id] = version.workflow_definition
         return version.workflow_definition
@@ -104,7 +104,7 @@ class Records:
             row = (await db.execute(query)).one()
             return Stored(row[0], row[1])
 
-        return await self._database.run(work)
+        return await self._database.run(UUID(step.tenant_id), work)
 
     async def begin_step(self, step: StepInput) -> Begun:
         """Opens a new attempt; tells the outcome if an earlier attempt already left its checkpoint."""
@@ -175,12 +175,12 @@ class Records:
             await mark_waiting(db, step, attempt, "skipped")
             await _event(db, step, "step.skipped", {"step": step.step.index, "name": step.step.name})
 
-        await self._database.run(work)
+        await self._database.run(UUID(step.tenant_id), work)
         return StepOutcome(checkpoint=CheckpointRef(), done=True, skipped=True)
 
     async def wait_for_votes(self, step: StepInput, attempt: int) -> None:
         """The step's row says that it waits."""
-        await self._database.run(lambda db: mark_waiting(db, step, attempt))
+        await self._database.run(UUID(step.tenant_id), lambda db: mark_waiting(db, step, attempt))
 
     async def _made_before(self, step: StepInput, attempt: int) -> StepOutcome:
         """The outcome that an earlier attempt, or a commit whose answer was lost, left behind."""
@@ -189,7 +189,7 @@ class Records:
             query = select(Checkpoint).where(*_of(Checkpoint, step), col(Checkpoint.kind) == "step")
             return (await db.execute(query)).scalar_one_or_none()
 
-        made = await self._database.run(work)
+        made = await self._database.run(UUID(step.tenant_id), work)
         if made is None:
             raise StaleAttempt(f"Attempt {attempt} of step {step.step.index} is over: a newer one is running.")
         return _outcome(
@@ -216,7 +216,7 @@ class Records:
             await _event(db, step, "step.failed", data)
             return int(failures)
 
-        return await self._database.run(work)
+        return await self._database.run(UUID(step.tenant_id), work)
 
 
 def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:

@@ -7,6 +7,7 @@ ended, each effect says whether it was undone, and the new lineage appears in on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -65,20 +66,22 @@ class RollbackActivities:
 
     async def carry_out(self, wish: RollbackInput) -> RollbackOutcome:
         """The same outside of an activity. Raises what only waiting can mend: a database or an object store that is away."""
-        known = await self._database.run(lambda db: rows.find(db, wish))
+        known = await self._database.run(UUID(wish.tenant_id), lambda db: rows.find(db, wish))
         if known is not None and known.status != "in_progress":
             return await self._told(known)
         try:
             prepared = await self._prepare(wish, known)
             rollback = known
             if rollback is None:
-                rollback = await self._database.run(lambda db: rows.begin(db, wish, prepared.source))
+                rollback = await self._database.run(
+                    UUID(wish.tenant_id), lambda db: rows.begin(db, wish, prepared.source)
+                )
         except OmiumError as error:
             log.info("rollback refused", execution_id=wish.execution_id, reason=error.message)
             ours = _for_history(error)
             if known is not None:
                 return await self._give_up(known, ours)
-            await self._database.run(lambda db: rows.refuse(db, wish, ours))
+            await self._database.run(UUID(wish.tenant_id), lambda db: rows.refuse(db, wish, ours))
             return RollbackOutcome(error=ours, code=error.code)
         if rollback.status == "in_progress":
             return await self._undo_and_move(wish, rollback, prepared)
@@ -86,19 +89,19 @@ class RollbackActivities:
 
     async def _undo_and_move(self, wish: RollbackInput, rollback: Rollback, prepared: _Prepared) -> RollbackOutcome:
         try:
-            path = await self._database.run(lambda db: rows.path_to(db, prepared.source))
+            path = await self._database.run(UUID(wish.tenant_id), lambda db: rows.path_to(db, prepared.source))
             await Saga(self._database, self._tools, self._patience, rollback).run(path)
         except UndoFailed as failure:
             effect = failure.effect
             ours = f"The effect of {effect.tool} (step {effect.step_index}) could not be undone."
             return await self._give_up(rollback, ours, str(failure))
-        await self._database.run(lambda db: rows.complete(db, wish, prepared.source, prepared.to))
+        await self._database.run(UUID(wish.tenant_id), lambda db: rows.complete(db, wish, prepared.source, prepared.to))
         log.info("run rolled back", execution_id=wish.execution_id, lineage=rollback.to_lineage)
         return await self._told(rollback)
 
     async def _prepare(self, wish: RollbackInput, known: Rollback | None) -> _Prepared:
         """What the run goes on from, edits applied. Changes no row, so whatever is wrong is told before anything is done."""
-        source = await self._database.run(lambda db: _source(db, wish, known))
+        source = await self._database.run(UUID(wish.tenant_id), lambda db: _source(db, wish, known))
 
         async def start(definition: JsonObject, inputs: JsonObject) -> JsonObject:
             return (await self._frameworks.adapter(wish.framework)).start(definition, inputs)
@@ -123,13 +126,17 @@ class RollbackActivities:
 
     async def _give_up(self, rollback: Rollback, ours: str, said: str = "") -> RollbackOutcome:
         """`ours` may be in a run's history; what a tool said is for the rollback's row alone."""
-        await self._database.run(lambda db: rows.fail(db, rollback.id, rollback.tenant_id, ours, said))
+        await self._database.run(
+            rollback.tenant_id, lambda db: rows.fail(db, rollback.id, rollback.tenant_id, ours, said)
+        )
         log.warning("rollback failed", execution_id=str(rollback.execution_id), reason=ours)
         return await self._told(rollback)
 
     async def _told(self, rollback: Rollback) -> RollbackOutcome:
         """The outcome, as the rows tell it."""
-        return await self._database.run(lambda db: rows.outcome(db, rollback.tenant_id, rollback.id))
+        return await self._database.run(
+            rollback.tenant_id, lambda db: rows.outcome(db, rollback.tenant_id, rollback.id)
+        )
 
 
 async def _source(db: AsyncSession, wish: RollbackInput, known: Rollback | None) -> Source:

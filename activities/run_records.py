@@ -48,13 +48,15 @@ class RunRecords:
     async def record_state(self, state: StateInput) -> None:
         """The run parks or goes on."""
         async with heartbeat():
-            await self._database.run(lambda db: _record_state(db, state), patience=PATIENCE)
+            await self._database.run(UUID(state.tenant_id), lambda db: _record_state(db, state), patience=PATIENCE)
 
     @activity.defn(name="record_failure")
     async def record_failure(self, failure: FailureInput) -> None:
         """A step failed for good, and this is what is done about it."""
         async with heartbeat():
-            await self._database.run(lambda db: _record_failure(db, failure), patience=PATIENCE)
+            await self._database.run(
+                UUID(failure.tenant_id), lambda db: _record_failure(db, failure), patience=PATIENCE
+            )
 
     @activity.defn(name="finish_run")
     async def finish_run(self, end: FinishInput) -> None:
@@ -65,7 +67,7 @@ class RunRecords:
     async def finish(self, end: FinishInput) -> None:
         """A run that ended before, or was taken up since, stays as it is."""
         outputs = await self._outputs(end) if end.is_flow else None
-        await self._database.run(lambda db: _finish(db, end, outputs), patience=PATIENCE)
+        await self._database.run(UUID(end.tenant_id), lambda db: _finish(db, end, outputs), patience=PATIENCE)
 
     async def _outputs(self, end: FinishInput) -> Stored:
         """What a flow gives: made of the states that its nodes ended with."""
@@ -81,7 +83,7 @@ class RunRecords:
             query = select(col(Execution.version_id)).where(*_is(end))
             return (await db.execute(query)).scalar_one()
 
-        version_id = await self._database.run(work)
+        version_id = await self._database.run(UUID(end.tenant_id), work)
         return await self._records.version(end.tenant_id, str(version_id))
 
 

@@ -155,7 +155,7 @@ class Saga:
         return await self._commit(lambda db: self._effects(db).get(effect_id))
 
     async def _commit(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        return await self._database.run(work)
+        return await self._database.run(self._rollback.tenant_id, work)
 
     def _effects(self, db: AsyncSession) -> EffectRepository:
         return EffectRepository(db, self._rollback.tenant_id)

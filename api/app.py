@@ -32,7 +32,7 @@ from api.routes import (
     workflows,
 )
 from api.wiring import Wiring
-from models.database import Database
+from models.database import open_database
 from omium_core.settings import FRAMEWORKS, Settings
 
 PREFIX = "/api/v1"
@@ -52,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        database = open_database(settings)
         temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
         values = ValueStore(objects, inline_bytes=settings.inline_bytes)
         app.state.wiring = Wiring(settings, database, temporal, values)

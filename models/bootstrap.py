@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import pool, select, update
+from sqlalchemy import pool, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from models.database import SYSTEM_ROLE
 from models.keys import hash_key, visible_prefix
 from models.tables import ApiKey, Tenant, User
 
@@ -21,6 +22,8 @@ async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
     engine = create_async_engine(database_url, poolclass=pool.NullPool)
     try:
         async with AsyncSession(engine) as session, session.begin():
+            # an owner that is no superuser is subject to row security too
+            await session.execute(text(f"SET LOCAL ROLE {SYSTEM_ROLE}"))
             await session.execute(
                 insert(Tenant).values(_row(Tenant(name="Default", slug=BOOTSTRAP_SLUG))).on_conflict_do_nothing()
             )

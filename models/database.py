@@ -6,14 +6,20 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+from uuid import UUID
 
 import asyncpg
 from sqlalchemy import Row, TextClause
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from models.keyring import TenantKeyring
+from models.sealing import sealed_with
+from omium_core.keyring import KeyWrapper, MasterKeys
+from omium_core.settings import Settings
 
 T = TypeVar("T")
 
@@ -40,49 +46,107 @@ def is_database_away(error: BaseException) -> bool:
     )
 
 
-class Database:
-    """A pool of connections. Belongs to the event loop that uses it first."""
+#: Roles of PostgreSQL, made by the migrations: neither owns a table, and both are subject to row security.
+APPLICATION_ROLE = "omium_app"
+SYSTEM_ROLE = "omium_system"
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+
+class Database:
+    """A pool of connections. Belongs to the event loop that uses it first.
+
+    Every transaction belongs to a tenant, whose rows alone it sees and with whose key it seals, or to the platform itself
+    (`system`), which sees the few columns that are needed before a tenant is known and no sealed value.
+    """
+
+    def __init__(self, url: str, wrapper: KeyWrapper, *, pool_size: int = 10) -> None:
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
             # a pool that waits in silence hides a leak; a request should hear of it
             pool_timeout=30,
+            # transactions are begun below, in one round trip with what they need to know
+            isolation_level="AUTOCOMMIT",
             connect_args={"timeout": 5, "command_timeout": 60},
             # errors are logged and may reach Temporal's history: values are users' texts
             hide_parameters=True,
         )
-        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._most = 2 * pool_size
+        self.keys = TenantKeyring(self, wrapper)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncSession]:
-        """A session whose block is one transaction: committed at its end, rolled back on an error."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
+    async def transaction(self, tenant_id: UUID) -> AsyncIterator[AsyncSession]:
+        """A session whose block is one transaction of a tenant: committed at its end, rolled back on an error."""
+        cipher = await self.keys.cipher(tenant_id)
+        # a transaction pays one round trip for its begin, whatever it is told with it
+        begin = f"BEGIN; SET LOCAL ROLE {APPLICATION_ROLE}; SET LOCAL omium.tenant_id = '{UUID(str(tenant_id))}'"
+        with sealed_with(cipher):
+            async with self._begun(begin) as session:
+                yield session
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[AsyncSession]:
+        """A session whose block is one transaction of the platform itself."""
+        async with self._begun(f"BEGIN; SET LOCAL ROLE {SYSTEM_ROLE}") as session:
             yield session
 
-    async def run(self, work: Callable[[AsyncSession], Awaitable[T]], *, patience: float = 60.0) -> T:
+    async def run(self, tenant_id: UUID, work: Callable[[AsyncSession], Awaitable[T]], *, patience: float = 60.0) -> T:
         """Runs `work` in a transaction, again and again for `patience` seconds while the database is away.
 
         The work must be repeatable: a commit whose answer was lost is tried a second time.
         """
         async for attempt in self._patiently(patience):
             with attempt:
-                async with self.transaction() as session:
+                async with self.transaction(tenant_id) as session:
                     return await work(session)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def statement(self, statement: TextClause, parameters: dict[str, Any], *, patience: float = 60.0) -> Row[Any]:
+    async def statement(
+        self, tenant_id: UUID, statement: TextClause, parameters: dict[str, Any], *, patience: float = 60.0
+    ) -> Row[Any]:
         """Runs one statement that is atomic by itself and returns its only row; as patient as `run`.
 
-        Without a transaction around it, it costs one round trip instead of three.
+        Without a transaction around it, it costs one round trip instead of three. Sealed values are the caller's affair.
         """
         async for attempt in self._patiently(patience):
             with attempt:
-                async with self._autocommit.connect() as connection:
+                async with self._connection(None) as connection:
+                    await _belong_to(connection, UUID(str(tenant_id)))
                     return (await connection.execute(statement, parameters)).one()
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def close(self) -> None:
+        await asyncio.shield(self.engine.dispose())
+
+    @asynccontextmanager
+    async def _begun(self, begin: str) -> AsyncIterator[AsyncSession]:
+        async with self._connection(begin) as connection:
+            try:
+                async with AsyncSession(connection, expire_on_commit=False) as session, session.begin():
+                    yield session
+                await _raw(await connection.get_raw_connection(), "COMMIT")
+            except BaseException:
+                await asyncio.shield(_abandon(connection))
+                raise
+
+    @asynccontextmanager
+    async def _connection(self, begin: str | None) -> AsyncIterator[AsyncConnection]:
+        """A connection on which a transaction was begun; those that died in the pool are thrown away first."""
+        for left in range(self._most, -1, -1):
+            async with self.engine.connect() as connection:
+                if begin is not None:
+                    try:
+                        await _raw(await connection.get_raw_connection(), begin)
+                    except Exception as error:
+                        await connection.invalidate(error)
+                        if left and is_database_away(error):
+                            continue
+                        raise
+                    except BaseException:
+                        await asyncio.shield(connection.invalidate())
+                        raise
+                yield connection
+                return
 
     @staticmethod
     def _patiently(patience: float) -> AsyncRetrying:
@@ -93,5 +157,30 @@ class Database:
             reraise=True,
         )
 
-    async def close(self) -> None:
-        await asyncio.shield(self.engine.dispose())
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name, with their master keys. `ConfigurationError` when these cannot be read."""
+    url = settings.database_url.get_secret_value()
+    return Database(url, MasterKeys(settings.master_keys()), pool_size=settings.database_pool_size)
+
+
+async def _raw(fairy: Any, statements: str) -> None:
+    """Statements without parameters in one round trip, as only the driver itself sends them."""
+    await fairy.driver_connection.execute(statements)
+
+
+async def _belong_to(connection: AsyncConnection, tenant_id: UUID) -> None:
+    """Makes the connection the tenant's for statements outside a transaction, unless it is already."""
+    fairy = await connection.get_raw_connection()
+    if fairy.info.get("omium_tenant") != tenant_id:
+        fairy.info.pop("omium_tenant", None)
+        await _raw(fairy, f"SET ROLE {APPLICATION_ROLE}; SET omium.tenant_id = '{tenant_id}'")
+        fairy.info["omium_tenant"] = tenant_id
+
+
+async def _abandon(connection: AsyncConnection) -> None:
+    """Ends what was begun on it; a connection that does not do that is thrown away."""
+    try:
+        await _raw(await connection.get_raw_connection(), "ROLLBACK")
+    except Exception as error:
+        await connection.invalidate(error)

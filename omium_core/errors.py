@@ -192,6 +192,19 @@ class CheckpointCorrupted(OmiumError):
     status = 500
 
 
+class KeyUnavailable(OmiumError):
+    """A sealed value cannot be opened: its key is gone, or the value was changed."""
+
+    code = "KEY_UNAVAILABLE"
+    status = 500
+
+
+class TenantErased(NotFound):
+    """The tenant's keys were destroyed: nothing that it stored can be read again."""
+
+    code = "TENANT_ERASED"
+
+
 class Unavailable(OmiumError):
     """A part that the request needs (database, Temporal, a worker) does not answer now; trying again is right."""
 

@@ -20,6 +20,8 @@ from omium_core.errors import ConfigurationError
 #: What a fresh checkout uses when nothing is set. Refused when `environment` is production.
 DEVELOPMENT_PEPPER = "omium-development-pepper"
 
+DEVELOPMENT_MASTER_KEY = "b21pdW0tZGV2ZWxvcG1lbnQtbWFzdGVyLWtleS0wMDE="
+
 FRAMEWORKS = ("langgraph", "crewai", "autogen", "semantic_kernel", "flow")
 
 #: Top-level import names of the platform itself; a user's module must not shadow one of them.
@@ -50,6 +52,11 @@ class Settings(BaseSettings):
     # Where the parts are
     database_url: SecretStr = SecretStr("postgresql+asyncpg://omium@127.0.0.1:5432/omium")
     database_pool_size: Count = 10
+    #: The login that owns the tables and runs the migrations; without it, that of `database_url`.
+    owner_database_url: SecretStr | None = None
+    #: Wraps the tenants' keys: 32 random bytes in base64. Several, separated by commas: the first wraps, all unwrap.
+    master_key: SecretStr = SecretStr(DEVELOPMENT_MASTER_KEY)
+    master_key_file: Path | None = None
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
     temporal_ui_url: str = "http://127.0.0.1:8233"
@@ -134,9 +141,11 @@ class Settings(BaseSettings):
     def _in_capitals(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("database_url")
+    @field_validator("database_url", "owner_database_url")
     @classmethod
-    def _names_the_driver(cls, value: SecretStr) -> SecretStr:
+    def _names_the_driver(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         try:
             parts = urlsplit(value.get_secret_value())
             well = parts.scheme == "postgresql+asyncpg" and bool(parts.hostname) and (parts.port or 1) > 0
@@ -158,12 +167,36 @@ class Settings(BaseSettings):
         unknown = sorted(set(self.frameworks) - set(FRAMEWORKS))
         if unknown:
             raise ConfigurationError(f"OMIUM_FRAMEWORKS names {unknown[0]!r}; known are: {', '.join(FRAMEWORKS)}.")
+        if self.environment == "production" and self.master_key_file is None and self._has_development_key:
+            raise ConfigurationError(
+                "OMIUM_MASTER_KEY has its development default. Set it, or OMIUM_MASTER_KEY_FILE, to 32 random bytes in "
+                "base64: it protects everything that tenants store."
+            )
         if self.environment == "production" and self.api_key_pepper.get_secret_value() == DEVELOPMENT_PEPPER:
             raise ConfigurationError(
                 "OMIUM_API_KEY_PEPPER has its development default. Set it to a long random value: "
                 "it is what makes a stolen table of key hashes worthless."
             )
         return self
+
+    @property
+    def _has_development_key(self) -> bool:
+        return self.master_key.get_secret_value() == DEVELOPMENT_MASTER_KEY
+
+    def owner_url(self) -> str:
+        """The address of the database for those who change its tables."""
+        return (self.owner_database_url or self.database_url).get_secret_value()
+
+    def master_keys(self) -> str:
+        """The master keys as text, from the file if one is named. `ConfigurationError` when it cannot be read."""
+        if self.master_key_file is None:
+            return self.master_key.get_secret_value()
+        try:
+            return self.master_key_file.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"OMIUM_MASTER_KEY_FILE={self.master_key_file} cannot be read: {error}."
+            ) from error
 
 
 def _parts(value: str) -> tuple[str, ...]:

@@ -118,7 +118,8 @@ def db_upgrade() -> None:
     from omium_core.settings import Settings
 
     with _plain_errors():
-        asyncio.run(upgrade(Settings().database_url.get_secret_value()))
+        settings = Settings()
+        asyncio.run(upgrade(settings.owner_url(), settings.database_url.get_secret_value()))
 
 
 def db_bootstrap() -> None:
@@ -135,7 +136,7 @@ def db_bootstrap() -> None:
             raise ConfigurationError("OMIUM_BOOTSTRAP_API_KEY is not set: set it to the key that you want to use.")
         asyncio.run(
             bootstrap(
-                settings.database_url.get_secret_value(),
+                settings.owner_url(),
                 settings.api_key_pepper.get_secret_value(),
                 settings.bootstrap_api_key.get_secret_value(),
             )

@@ -31,7 +31,7 @@ from activities.steps import StepActivities
 from activities.stores.factory import open_object_store
 from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
-from models.database import Database
+from models.database import open_database
 from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
@@ -53,7 +53,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         identity.install(gateway.host, gateway.port)
         gateway.start()
         agents_loop = LoopThread("omium-agents")
-        database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+        database = open_database(settings)
         records = Records(database)
         values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
         frameworks = Frameworks(settings, Path(scratch), registry, agents_loop, values)

@@ -16,7 +16,7 @@ from activities.notifications import Sender, channel_of, queue_marked
 from activities.policies.channels import Channel
 from activities.tools.http_request import AddressRefused
 from models.database import Database, is_database_away
-from models.repositories.notifications import claim, receivers_due, settle
+from models.repositories.notifications import claim, receivers_due, settle, tenants_marked
 from models.tables import Notification
 from models.tables.base import now
 from omium_core.settings import Settings
@@ -55,12 +55,15 @@ class Notifier:
 
     async def once(self) -> None:
         """Queues what has happened, and begins to send what is due."""
-        full = True
-        while full:
-            async with self._database.transaction() as db:
-                full = await queue_marked(db, _BATCH) == _BATCH
+        async with self._database.system() as db:
+            marked = await tenants_marked(db)
+        for tenant_id in marked:
+            full = True
+            while full:
+                async with self._database.transaction(tenant_id) as db:
+                    full = await queue_marked(db, _BATCH) == _BATCH
         self._sending = {receiver: task for receiver, task in self._sending.items() if not task.done()}
-        async with self._database.transaction() as db:
+        async with self._database.system() as db:
             due = await receivers_due(db, list(self._sending), AT_ONCE - len(self._sending))
         for tenant_id, target in due:
             receiver = (tenant_id, target)
@@ -79,10 +82,10 @@ class Notifier:
             async def keep(db: AsyncSession, row: Notification = notification, done: dict[str, Any] = values) -> None:
                 await settle(db, row, **done)
 
-            await self._database.run(keep)
+            await self._database.run(receiver[0], keep)
 
     async def _claim(self, receiver: Receiver) -> tuple[Notification, Channel | None] | None:
-        async with self._database.transaction() as db:
+        async with self._database.transaction(receiver[0]) as db:
             found = await claim(db, receiver, self._settings.notification_timeout + _GRACE)
             return None if found is None else (found[0], await channel_of(db, *found))
 

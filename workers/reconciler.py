@@ -19,10 +19,16 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.launch import launch
-from activities.position import Position, load_position
+from activities.position import load_position
 from activities.run_records import RunRecords
 from models.database import Database, is_database_away
-from models.repositories.executions import pending_executions, running_among, running_executions
+from models.repositories.executions import (
+    ExecutionRepository,
+    Known,
+    pending_executions,
+    running_among,
+    running_executions,
+)
 from models.tables import Execution
 from models.wire import FinishInput
 from omium_core import temporal
@@ -74,32 +80,39 @@ class Reconciler:
             await asyncio.sleep(EVERY)
 
     async def once(self) -> None:
-        async with self._database.transaction() as db:
+        async with self._database.system() as db:
             if not (await db.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})).scalar():
                 return
             # the lock is held to the end, so that nobody repairs the same row at the same time
-            for row in await pending_executions(db, older_than=PENDING_GRACE):
-                await self._start(row, await load_position(db, row))
-            for row in (*await self._closed_lately(db), *await self._silent(db)):
-                await self._ask_after(row)
+            for known in await pending_executions(db, older_than=PENDING_GRACE):
+                await self._start(*known)
+            for known in (*await self._closed_lately(db), *await self._silent(db)):
+                await self._ask_after(await self._row(*known))
 
-    async def _closed_lately(self, db: AsyncSession) -> Sequence[Execution]:
+    async def _row(self, tenant_id: UUID, execution_id: UUID) -> Execution:
+        async with self._database.transaction(tenant_id) as db:
+            return await ExecutionRepository(db, tenant_id).get(execution_id)
+
+    async def _closed_lately(self, db: AsyncSession) -> Sequence[Known]:
         """Executions that are under way although Temporal closed their workflow not long ago."""
         since = datetime.now(UTC) - timedelta(seconds=CLOSED_LATELY)
         found = self._client.list_workflows(_CLOSED.format(since=since.isoformat(timespec="seconds")), limit=1000)
         closed = [UUID(run.id.rpartition("/")[2]) async for run in found]
         return await running_among(db, closed) if closed else ()
 
-    async def _silent(self, db: AsyncSession) -> Sequence[Execution]:
+    async def _silent(self, db: AsyncSession) -> Sequence[Known]:
         """The next of those that are under way and have said nothing for long, now and then."""
         if time.monotonic() < self._ask_next:
             return ()
         self._ask_next = time.monotonic() + RUNNING_EVERY
         rows = await running_executions(db, older_than=RUNNING_GRACE, after=self._asked_last)
-        self._asked_last = rows[-1].id if rows else None
+        self._asked_last = rows[-1][1] if rows else None
         return rows
 
-    async def _start(self, row: Execution, position: Position) -> None:
+    async def _start(self, tenant_id: UUID, execution_id: UUID) -> None:
+        async with self._database.transaction(tenant_id) as db:
+            row = await ExecutionRepository(db, tenant_id).get(execution_id)
+            position = await load_position(db, row)
         try:
             await launch(self._client, row, self._settings, position=position)
             log.info("a pending execution was started", execution_id=str(row.id))

@@ -45,7 +45,7 @@ class EffectLog:
             session.step.execution_id, key, "failed", error=kept
         )
 
-    async def write(self, writing: Writing) -> None:
+    async def write(self, session: StepSession, writing: Writing) -> None:
         """Writes what has no answer to go along with."""
         with journal_errors():
-            await self._database.run(writing, patience=WRITE_PATIENCE)
+            await self._database.run(session.tenant_id, writing, patience=WRITE_PATIENCE)

@@ -25,7 +25,7 @@ from activities.gateway.session import StepSession
 from activities.gateway.tools import JournaledTools
 from activities.gateway.upstream import ModelProvider
 from activities.tools.registry import ToolRegistry
-from models.database import Database
+from models.database import open_database
 from models.repositories.journal import StepKey
 from omium_core.settings import Settings
 
@@ -96,7 +96,7 @@ class Gateway:
             self._ready.set_exception(error)
 
     async def _serve(self) -> None:
-        database = Database(self._settings.database_url.get_secret_value(), pool_size=self._settings.database_pool_size)
+        database = open_database(self._settings)
         provider = ModelProvider(self._settings)
         self._journal = Journal(database)
         self._effects = EffectLog(database)

@@ -148,6 +148,7 @@ class Journal:
         self, session: StepSession, call: Call, occurrence: int, make: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         newest, entry = await self._patiently(
+            session,
             lambda db: JournalRepository(db, session.tenant_id).look_up(session.step, call.hash, occurrence),
             LOOK_UP_PATIENCE,
         )
@@ -198,11 +199,13 @@ class Journal:
             if answer.along is not None:
                 await answer.along(db)
 
-        await self._patiently(work, WRITE_PATIENCE)
+        await self._patiently(session, work, WRITE_PATIENCE)
 
-    async def _patiently(self, work: Callable[[AsyncSession], Awaitable[T]], patience: float) -> T:
+    async def _patiently(
+        self, session: StepSession, work: Callable[[AsyncSession], Awaitable[T]], patience: float
+    ) -> T:
         with journal_errors():
-            return await self._database.run(work, patience=patience)
+            return await self._database.run(session.tenant_id, work, patience=patience)
 
 
 @contextmanager

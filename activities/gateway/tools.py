@@ -90,7 +90,7 @@ class JournaledTools:
                 settled = self._effects.done(self._session, key, None)
             if errors_as_answers:
                 return _answer(name, {"error": str(failure)}, settled)
-            await self._effects.write(settled)
+            await self._effects.write(self._session, settled)
             raise
         return _answer(name, {"result": result}, self._effects.done(self._session, key, result))
 

@@ -33,7 +33,7 @@ class KeyAuthenticator:
         known = self._known.get(digest)
         if known is not None:
             return known
-        async with self._database.transaction() as session:
+        async with self._database.system() as session:
             owner = await find_owner(session, digest)
         if owner is None:
             raise NotAuthenticated("The API key is unknown, expired or revoked.")

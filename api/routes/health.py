@@ -46,7 +46,7 @@ async def metrics() -> Response:
 
 
 async def _database(process: Wiring) -> None:
-    async with asyncio.timeout(PATIENCE), process.database.transaction() as session:
+    async with asyncio.timeout(PATIENCE), process.database.system() as session:
         await session.execute(text("SELECT 1"))
 
 

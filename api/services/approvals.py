@@ -43,7 +43,7 @@ class ApprovalService:
         return await self._view(await self._row(caller, approval_id))
 
     async def list(self, caller: Principal, page: Page, **filters: Any) -> tuple[Listing[Approval], list[ApprovalView]]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             if filters.get("execution_id") is not None:
                 await ExecutionRepository(session, caller.tenant_id).get(filters["execution_id"])
             found = await ApprovalRepository(session, caller.tenant_id).list(page, **filters)
@@ -91,7 +91,7 @@ class ApprovalService:
         tenant = str(caller.tenant_id)
         # a value is a user's text: the history of the run only holds where it lies
         blob = "" if value is None else (await self._process.values.put(tenant, value)).key
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(approval.execution_id)
         command = ApproveCommand(
             # the same answer is the same command, whoever sends it how often
@@ -134,7 +134,7 @@ class ApprovalService:
     async def _answer(
         self, caller: Principal, approval_id: UUID, decision: str, result: CommandResult | None
     ) -> ApprovalAnswer:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             approval = await ApprovalRepository(session, caller.tenant_id).get(approval_id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(approval.execution_id)
             usage = await JournalRepository(session, caller.tenant_id).usage([execution.id])
@@ -149,7 +149,7 @@ class ApprovalService:
         )
 
     async def _row(self, caller: Principal, approval_id: UUID) -> Approval:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await ApprovalRepository(session, caller.tenant_id).get(approval_id)
 
     async def _view(self, row: Approval) -> ApprovalView:

@@ -32,20 +32,20 @@ class CheckpointService:
         self._process = process
 
     async def get(self, caller: Principal, checkpoint_id: UUID) -> CheckpointView:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return self.view(await CheckpointRepository(session, caller.tenant_id).get(checkpoint_id))
 
     async def list(
         self, caller: Principal, execution_id: UUID, page: Page, *, kind: str | None = None, lineage: int | None = None
     ) -> Listing[Checkpoint]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             found = CheckpointRepository(session, caller.tenant_id)
             return await found.list(execution_id, page, kind=kind, lineage=lineage)
 
     async def data(self, caller: Principal, checkpoint_id: UUID, *, raw: bool) -> CheckpointData:
         """The state, checked against its hash; `CheckpointCorrupted` if the bytes are not what was written."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             checkpoint = await CheckpointRepository(session, caller.tenant_id).get(checkpoint_id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(checkpoint.execution_id)
         state: Any = await self._process.values.get(str(caller.tenant_id), checkpoint.checksum)
@@ -61,11 +61,11 @@ class CheckpointService:
         problems = json_problems(wanted.metadata, "metadata")
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(wanted.execution_id)
         blob = None if wanted.state is None else await self._store_state(caller, execution, wanted.state)
         try:
-            async with self._process.database.transaction() as session:
+            async with self._process.database.transaction(caller.tenant_id) as session:
                 checkpoint = await self._name(session, caller, wanted, blob)
         except IntegrityError:
             raise _taken(wanted) from None
@@ -121,7 +121,7 @@ class CheckpointService:
 
     async def delete(self, caller: Principal, checkpoint_id: UUID) -> None:
         """Nothing leads back to it any more. What came after it still stands."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             checkpoints = CheckpointRepository(session, caller.tenant_id)
             checkpoint = await checkpoints.get(checkpoint_id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(checkpoint.execution_id, lock=True)

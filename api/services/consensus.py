@@ -34,7 +34,7 @@ class ConsensusService:
         self._process = process
 
     async def get(self, caller: Principal, execution_id: UUID, page: Page) -> Standing:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             executions = ExecutionRepository(session, caller.tenant_id)
             await executions.get(execution_id)
             repository = ConsensusRepository(session, caller.tenant_id)
@@ -50,7 +50,7 @@ class ConsensusService:
         self, caller: Principal, log_id: UUID, vote: AcknowledgeRequest, key: str | None = None
     ) -> Acknowledged:
         """Counts a vote. The same one again is the same; `ConsensusClosed` when the vote is over."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             entry = await ConsensusRepository(session, caller.tenant_id).get(log_id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(entry.execution_id)
             voter = await self._voter(ExecutionRepository(session, caller.tenant_id), entry, vote.agent_id)
@@ -101,7 +101,7 @@ class ConsensusService:
         )
 
     async def _read(self, caller: Principal, log_id: UUID) -> tuple[ConsensusLog, list[ConsensusAck]]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             repository = ConsensusRepository(session, caller.tenant_id)
             entry = await repository.get(log_id)
             return entry, (await repository.acks([log_id])).get(log_id, [])

@@ -66,7 +66,7 @@ class ExecutionService:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
         key = wish.idempotency_key
         try:
-            async with self._process.database.transaction() as session:
+            async with self._process.database.transaction(caller.tenant_id) as session:
                 earlier = await self._earlier(session, caller, key, wish.hash())
                 if earlier is not None:
                     return earlier
@@ -74,7 +74,7 @@ class ExecutionService:
                 await idempotency.claim(session, caller, key, wish.hash(), execution.id)
         except idempotency.KeyTaken:
             # another request with this key committed while we were making ours, which is rolled back
-            async with self._process.database.transaction() as session:
+            async with self._process.database.transaction(caller.tenant_id) as session:
                 earlier = await self._earlier(session, caller, key, wish.hash())
             if earlier is None:
                 raise
@@ -84,7 +84,7 @@ class ExecutionService:
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             agents = await HistoryRepository(session, caller.tenant_id).agents(execution_id)
             agents = await present_steps(agents, LineageRepository(session, caller.tenant_id), execution)
@@ -100,14 +100,14 @@ class ExecutionService:
     async def events(
         self, caller: Principal, execution_id: UUID, after: UUID | None, limit: int
     ) -> list[ExecutionEvent]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             return list(await EventRepository(session, caller.tenant_id).list(execution_id, after=after, limit=limit))
 
     async def search(
         self, caller: Principal, page: Page, **filters: Any
     ) -> tuple[Listing[Execution], list[ExecutionSummary]]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             found = await ExecutionRepository(session, caller.tenant_id).list(page, **filters)
             usage = await JournalRepository(session, caller.tenant_id).usage([row.id for row in found.rows])
         return found, [views.execution_summary(row, usage.get(row.id, [])) for row in found.rows]

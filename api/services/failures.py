@@ -33,7 +33,7 @@ class FailureService:
         self._process = process
 
     async def get(self, caller: Principal, failure_id: UUID) -> FailureView:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return view(await FailureRepository(session, caller.tenant_id).get(failure_id))
 
     async def list(
@@ -46,7 +46,7 @@ class FailureService:
         failure_type: str | None,
         status: str | None,
     ) -> Listing[Failure]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await FailureRepository(session, caller.tenant_id).list(
                 page,
                 execution_id=execution_id,
@@ -57,7 +57,7 @@ class FailureService:
 
     async def analyze(self, caller: Principal, failure_id: UUID) -> AnalyzeAnswer:
         """Finds out again, from what is stored, what a failure was. What it finds is kept with the failure."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             failures = FailureRepository(session, caller.tenant_id)
             failure = await failures.get(failure_id, lock=True)
             execution = await ExecutionRepository(session, caller.tenant_id).get(failure.execution_id)
@@ -72,7 +72,7 @@ class FailureService:
 
     async def resolve(self, caller: Principal, failure_id: UUID, note: str) -> ResolveAnswer:
         """Somebody has taken care of it elsewhere."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             failure = await FailureRepository(session, caller.tenant_id).get(failure_id, lock=True)
             if failure.recovery_status != "resolved":
                 failure.recovery_status, failure.resolved_at = "resolved", now()

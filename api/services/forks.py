@@ -41,14 +41,14 @@ class ForkService:
         digest = idempotency.request_hash("fork", execution_id, wanted.model_dump())
         database = self._process.database
         try:
-            async with database.transaction() as session:
+            async with database.transaction(caller.tenant_id) as session:
                 made = await self._earlier(session, caller, key, digest)
                 if made is not None:
                     return await self._shown(made)
                 made = await self._make(session, caller, execution_id, wanted)
                 await idempotency.claim(session, caller, key, digest, made.id)
         except idempotency.KeyTaken:
-            async with database.transaction() as session:
+            async with database.transaction(caller.tenant_id) as session:
                 made = await self._earlier(session, caller, key, digest)
             if made is None:
                 raise
@@ -77,7 +77,7 @@ class ForkService:
         return made.execution
 
     async def _shown(self, execution: Execution) -> ExecutionSummary:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             usage = await JournalRepository(session, execution.tenant_id).usage([execution.id])
         return views.execution_summary(execution, usage.get(execution.id, []))
 

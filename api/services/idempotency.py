@@ -55,7 +55,7 @@ async def is_repeated(database: Database, caller: Principal, key: str | None, di
     """Whether a command with this key was sent before; else the key is claimed for it."""
     if key is None:
         return False
-    async with database.transaction() as session:
+    async with database.transaction(caller.tenant_id) as session:
         if await earlier(session, caller, key, digest) is not None:
             return True
         try:

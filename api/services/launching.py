@@ -26,7 +26,7 @@ CLOSING_PATIENCE = 2.0
 
 async def launch_now(process: Wiring, execution: Execution) -> None:
     """Starts the run of a row that is committed as `pending`, or does nothing if Temporal does not take it."""
-    async with process.database.transaction() as session:
+    async with process.database.transaction(execution.tenant_id) as session:
         position = await load_position(session, execution)
     try:
         async for attempt in AsyncRetrying(
@@ -45,6 +45,6 @@ async def launch_now(process: Wiring, execution: Execution) -> None:
 
 async def start_for(process: Wiring, execution: Execution, command_id: str) -> WithStartWorkflowOperation[Any, Any]:
     """Opens a run of an execution whose run has ended, for one command."""
-    async with process.database.transaction() as session:
+    async with process.database.transaction(execution.tenant_id) as session:
         position = await load_position(session, execution)
     return start_for_command(execution, process.settings, position, command_id)

@@ -28,7 +28,7 @@ class LineageService:
         self._process = process
 
     async def tree(self, caller: Principal, execution_id: UUID) -> LineageTree:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             tenant = caller.tenant_id
             execution = await ExecutionRepository(session, tenant).get(execution_id)
             rows = await LineageRepository(session, tenant).rows(execution_id)
@@ -92,7 +92,7 @@ class LineageService:
     async def rollbacks(
         self, caller: Principal, execution_id: UUID, page: Page
     ) -> tuple[Listing[Rollback], list[RollbackView]]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             found = await HistoryRepository(session, caller.tenant_id).rollbacks(execution_id, page)
         return found, [await rollback_view(self._process.values, row) for row in found.rows]
@@ -100,7 +100,7 @@ class LineageService:
     async def effects(
         self, caller: Principal, execution_id: UUID, page: Page, *, status: str | None
     ) -> Listing[Effect]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             return await HistoryRepository(session, caller.tenant_id).effects(execution_id, page, status=status)
 

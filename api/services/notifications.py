@@ -19,12 +19,12 @@ class NotificationService:
         self._process = process
 
     async def list(self, caller: Principal, page: Page, **filters: Any) -> Listing[Notification]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await NotificationRepository(session, caller.tenant_id).list(page, **filters)
 
     async def retry(self, caller: Principal, notification_id: UUID) -> Notification:
         """Raises `NotificationNotFound`, `NotificationAlreadySent`."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await NotificationRepository(session, caller.tenant_id).retry(notification_id)
 
 

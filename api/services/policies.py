@@ -33,22 +33,22 @@ class PolicyService:
         """Raises `InvalidInput` with paths such as `policy_config.rules[0].actions[1].prompts`, `WorkflowNotFound`."""
         self._judge(wanted.policy_type, wanted.policy_config)
         policy = ExecutionPolicy(tenant_id=caller.tenant_id, **wanted.model_dump())
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             if wanted.workflow_id is not None:
                 await WorkflowRepository(session, caller.tenant_id).get(wanted.workflow_id)
             await PolicyRepository(session, caller.tenant_id).add(policy)
         return policy
 
     async def get(self, caller: Principal, policy_id: UUID) -> ExecutionPolicy:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await PolicyRepository(session, caller.tenant_id).get(policy_id)
 
     async def list(self, caller: Principal, page: Page, **filters: Any) -> Listing[ExecutionPolicy]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await PolicyRepository(session, caller.tenant_id).list(page, **filters)
 
     async def versions(self, caller: Principal, policy_id: UUID, page: Page) -> Listing[ExecutionPolicyVersion]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             policies = PolicyRepository(session, caller.tenant_id)
             await policies.get(policy_id)
             return await policies.versions(policy_id, page)
@@ -59,7 +59,7 @@ class PolicyService:
         # these may be taken away by naming them as null; of the others null says nothing
         kept = ("description", "workflow_id")
         changes = {name: value for name, value in changes.items() if value is not None or name in kept}
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             policies = PolicyRepository(session, caller.tenant_id)
             policy = await policies.get(policy_id, lock=True)
             if changes.get("policy_type", policy.policy_type) != policy.policy_type:
@@ -80,7 +80,7 @@ class PolicyService:
 
     async def delete(self, caller: Principal, policy_id: UUID) -> None:
         """No run begins with it any more; those that have begun keep it."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             policy = await PolicyRepository(session, caller.tenant_id).get(policy_id, lock=True)
             policy.deleted_at = now()
             session.add(policy)

@@ -63,15 +63,15 @@ class RecoveryService:
         self._rollbacks = RollbackService(process)
 
     async def get(self, caller: Principal, action_id: UUID) -> RecoveryAction:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await RecoveryRepository(session, caller.tenant_id).get(action_id)
 
     async def list(self, caller: Principal, page: Page, **filters: Any) -> Listing[RecoveryAction]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await RecoveryRepository(session, caller.tenant_id).list(page, **filters)
 
     async def of_execution(self, caller: Principal, execution_id: UUID, page: Page) -> Listing[RecoveryAction]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             return await RecoveryRepository(session, caller.tenant_id).list(page, execution_id=execution_id)
 
@@ -80,7 +80,7 @@ class RecoveryService:
     ) -> RecoverAnswer:
         """Raises `InvalidInput` below `action_config`, and a `Conflict` where the run's state does not let it be done."""
         wanted = read_wanted(body.action_type, body.action_config)
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             failure = await FailureRepository(session, caller.tenant_id).get(failure_id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(failure.execution_id)
         digest = idempotency.request_hash("recover", failure_id, body.model_dump())
@@ -157,7 +157,7 @@ class RecoveryService:
 
     async def _before(self, failure: Failure, execution: Execution, wanted: Wanted) -> str:
         """The last checkpoint before a failure, or before an earlier step that is to be done otherwise."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             recovery = RecoveryRepository(session, failure.tenant_id)
             steps = await ExecutionRepository(session, failure.tenant_id).agents(execution.id, failure.lineage)
             earlier = edited_before(wanted, failure, steps)
@@ -201,7 +201,7 @@ class RecoveryService:
             meta={"by": caller.name, "before": failure.recovery_status, "how": how},
         )
         try:
-            async with self._process.database.transaction() as session:
+            async with self._process.database.transaction(caller.tenant_id) as session:
                 session.add(row)
                 found = await FailureRepository(session, caller.tenant_id).get(failure.id, lock=True)
                 found.recovery_action = row.action_type
@@ -214,18 +214,18 @@ class RecoveryService:
             if known is None:
                 raise
         if known.status == "failed":
-            async with self._process.database.transaction() as session:
+            async with self._process.database.transaction(caller.tenant_id) as session:
                 known.status, known.success, known.error, known.completed_at = "in_progress", None, None, None
                 known.meta = {**known.meta, "how": how}
                 session.add(known)
         return _Begun(known, again=True)
 
     async def _known(self, execution: Execution, command_id: str) -> RecoveryAction | None:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             return await RecoveryRepository(session, execution.tenant_id).find(execution.id, command_id)
 
     async def _failed(self, row: RecoveryAction, failure: Failure, error: OmiumError) -> None:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(row.tenant_id) as session:
             await RecoveryRepository(session, row.tenant_id).settle(row.execution_id, row.command_id, error.message)
             found = await FailureRepository(session, row.tenant_id).get(failure.id, lock=True)
             if found.recovery_status == "in_progress":
@@ -235,7 +235,7 @@ class RecoveryService:
     async def _done(
         self, caller: Principal, failure: Failure, row: RecoveryAction, wanted: Wanted, *, finished: bool
     ) -> RecoverAnswer:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             recovery = RecoveryRepository(session, caller.tenant_id)
             if finished:
                 await recovery.settle(row.execution_id, row.command_id)
@@ -244,13 +244,13 @@ class RecoveryService:
                 found.recovery_status = "escalated"
                 session.add(found)
                 session.add(_escalated(caller, found, row, wanted))
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             row = await RecoveryRepository(session, caller.tenant_id).get(row.id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(row.execution_id)
         return await self._answer(execution, row)
 
     async def _answer(self, execution: Execution, row: RecoveryAction) -> RecoverAnswer:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             usage = await JournalRepository(session, execution.tenant_id).usage([execution.id])
         return RecoverAnswer(
             recovery_action=view(row),

@@ -25,7 +25,7 @@ async def with_names(process: Wiring, failure: Failure, execution: Execution, wa
     if not any(name == ALL or _is_id(name) for name in given):
         return wanted
     steps: dict[str, Agent] = {}
-    async with process.database.transaction() as session:
+    async with process.database.transaction(execution.tenant_id) as session:
         executions = ExecutionRepository(session, execution.tenant_id)
         version = await WorkflowRepository(session, execution.tenant_id).version_by_id(execution.version_id)
         for name in given:

@@ -33,7 +33,7 @@ class RetryService:
 
     async def retry(self, caller: Principal, execution_id: UUID, key: str | None = None) -> ExecutionSummary:
         """Raises `ExecutionCannotRetry` for an execution that neither ended badly nor waits for recovery."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
         # repeated when it runs already, the key means the same in both cases
         digest = idempotency.request_hash("retry", execution_id)
@@ -47,7 +47,7 @@ class RetryService:
 
     async def _take_up(self, caller: Principal, execution_id: UUID, key: str | None, digest: str) -> ExecutionSummary:
         """Starts a failed or cancelled execution from its last checkpoint; answered calls are not repeated."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             # the lock also makes a repetition with the same key wait for the first
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id, lock=True)
             usage = (await JournalRepository(session, caller.tenant_id).usage([execution_id])).get(execution_id, [])

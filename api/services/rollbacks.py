@@ -104,7 +104,7 @@ class RollbackService:
                 # the run ended in this moment, or is just closing: then another one is opened for the command
                 await asyncio.sleep(_PAUSE * attempt)
                 before = execution.status
-                async with self._process.database.transaction() as session:
+                async with self._process.database.transaction(execution.tenant_id) as session:
                     execution = await ExecutionRepository(session, execution.tenant_id).get(execution.id)
                 if execution.status == "pending":
                     await launch_now(self._process, execution)
@@ -113,7 +113,7 @@ class RollbackService:
         raise Unavailable("The run does not take the command now; try again in a moment.")
 
     async def _answer(self, execution: Execution, rollback: Rollback | None, *, requested: bool) -> RollbackAnswer:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             execution = await ExecutionRepository(session, execution.tenant_id).get(execution.id)
             usage = await JournalRepository(session, execution.tenant_id).usage([execution.id])
         if rollback is not None and rollback.status == "failed":
@@ -126,16 +126,16 @@ class RollbackService:
         )
 
     async def _execution_of(self, caller: Principal, checkpoint_id: UUID) -> Execution:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             checkpoint = await CheckpointRepository(session, caller.tenant_id).get(checkpoint_id)
             return await ExecutionRepository(session, caller.tenant_id).get(checkpoint.execution_id)
 
     async def _plan(self, execution: Execution, reference: str) -> RollbackPlan:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             return await plan_rollback(session, execution.tenant_id, execution.id, reference)
 
     async def _find(self, execution: Execution, command_id: str) -> Rollback | None:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(execution.tenant_id) as session:
             return await RollbackRepository(session, execution.tenant_id).find(execution.id, command_id)
 
     async def _store(self, caller: Principal, edits: dict[str, Any]) -> str:
@@ -152,7 +152,7 @@ async def check_edits(
         wanted = read_edits(edits)
         if not wanted:
             return
-        async with process.database.transaction() as session:
+        async with process.database.transaction(execution.tenant_id) as session:
             target = await TargetRepository(session, execution.tenant_id).find(execution, reference)
             source = await read_source(session, execution, target)
         if source.rows:

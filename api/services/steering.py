@@ -135,12 +135,12 @@ class SteeringService:
         raise Unavailable("The run could not be started yet; try again in a moment.")
 
     async def _row(self, caller: Principal, execution_id: UUID) -> Execution:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             return await ExecutionRepository(session, caller.tenant_id).get(execution_id)
 
     async def _shown(self, caller: Principal, execution_id: UUID, result: CommandResult | None) -> ExecutionSummary:
         """The execution as the command left it; it may have gone on since."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
         return views.execution_summary(execution, usage.get(execution_id, []), result)

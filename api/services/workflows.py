@@ -46,12 +46,12 @@ class WorkflowService:
             output_schema=wanted.output_schema,
             first_step=judgement.first_step,
         )
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             await WorkflowRepository(session, caller.tenant_id).add(workflow, version)
         return detail(workflow, version, judgement.warnings)
 
     async def get(self, caller: Principal, workflow_id: UUID, number: int | None = None) -> WorkflowDetail:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             repository = WorkflowRepository(session, caller.tenant_id)
             workflow = await repository.get(workflow_id)
             version = await repository.version(workflow_id, number or workflow.version)
@@ -60,7 +60,7 @@ class WorkflowService:
     async def list(
         self, caller: Principal, page: Page, *, framework: str | None, is_active: bool | None
     ) -> Listing[Workflow]:
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             repository = WorkflowRepository(session, caller.tenant_id)
             return await repository.list(page, framework=framework, is_active=is_active)
 
@@ -83,7 +83,7 @@ class WorkflowService:
         judgement = await judge(
             self._process, caller.tenant_id, new.framework, new.workflow_definition, new.input_schema, new.output_schema
         )
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             repository = WorkflowRepository(session, caller.tenant_id)
             workflow = await repository.get(old.id, lock=True)
             if workflow.version != old.version:
@@ -106,7 +106,7 @@ class WorkflowService:
 
     async def delete(self, caller: Principal, workflow_id: UUID) -> None:
         """The workflow is gone from lists and cannot be executed; runs that use it go on."""
-        async with self._process.database.transaction() as session:
+        async with self._process.database.transaction(caller.tenant_id) as session:
             workflow = await WorkflowRepository(session, caller.tenant_id).get(workflow_id, lock=True)
             workflow.deleted_at = now()
             session.add(workflow)

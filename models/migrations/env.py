@@ -19,7 +19,7 @@ def run(connection: Connection) -> None:
 
 
 async def run_from_settings() -> None:
-    engine = create_async_engine(Settings().database_url.get_secret_value(), poolclass=pool.NullPool)
+    engine = create_async_engine(Settings().owner_url(), poolclass=pool.NullPool)
     async with engine.connect() as connection:
         await connection.run_sync(run)
         await connection.commit()

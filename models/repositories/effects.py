@@ -72,6 +72,7 @@ async def begin_effect(
     The same call of a later attempt writes the same row again: what came of it is not known any more.
     """
     row = await database.statement(
+        tenant_id,
         _BEGIN,
         {
             "id": new_id(),

@@ -101,34 +101,40 @@ class ExecutionRepository(Repository):
         return await self._page(query, Execution, page)
 
 
-async def pending_executions(session: AsyncSession, *, older_than: float, limit: int = 100) -> Sequence[Execution]:
-    """Rows of all tenants that were committed but not begun for `older_than` seconds: for the reconciler."""
+#: An execution by its tenant and its id: what the platform itself may see of it.
+Known = tuple[UUID, UUID]
+
+
+async def pending_executions(session: AsyncSession, *, older_than: float, limit: int = 100) -> list[Known]:
+    """Those of all tenants that were committed but not begun for `older_than` seconds: for the reconciler."""
     query = (
-        select(Execution)
+        select(col(Execution.tenant_id), col(Execution.id))
         .where(col(Execution.status) == "pending", col(Execution.updated_at) < now() - timedelta(seconds=older_than))
         .order_by(col(Execution.id))
         .limit(limit)
     )
-    return (await session.execute(query)).scalars().all()
+    return [(row[0], row[1]) for row in await session.execute(query)]
 
 
 async def running_executions(
     session: AsyncSession, *, older_than: float, after: UUID | None, limit: int = 100
-) -> Sequence[Execution]:
-    """Rows of all tenants that are under way and were not touched for `older_than` seconds: for the reconciler.
+) -> list[Known]:
+    """Those of all tenants that are under way and were not touched for `older_than` seconds: for the reconciler.
 
     In the order of their ids, those beyond `after` only, so that one look after the other sees all of them.
     """
-    query = select(Execution).where(
+    query = select(col(Execution.tenant_id), col(Execution.id)).where(
         col(Execution.status) == "running", col(Execution.updated_at) < now() - timedelta(seconds=older_than)
     )
     if after is not None:
         query = query.where(col(Execution.id) > after)
-    return (await session.execute(query.order_by(col(Execution.id)).limit(limit))).scalars().all()
+    found = await session.execute(query.order_by(col(Execution.id)).limit(limit))
+    return [(row[0], row[1]) for row in found]
 
 
-async def running_among(session: AsyncSession, execution_ids: Sequence[UUID]) -> Sequence[Execution]:
+async def running_among(session: AsyncSession, execution_ids: Sequence[UUID]) -> list[Known]:
     """Which of these executions of any tenants are under way: for the reconciler."""
-    under_way = col(Execution.status).in_(("running", "paused"))
-    query = select(Execution).where(col(Execution.id).in_(execution_ids), under_way)
-    return (await session.execute(query)).scalars().all()
+    query = select(col(Execution.tenant_id), col(Execution.id)).where(
+        col(Execution.id).in_(execution_ids), col(Execution.status).in_(("running", "paused"))
+    )
+    return [(row[0], row[1]) for row in await session.execute(query)]

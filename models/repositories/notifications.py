@@ -44,8 +44,14 @@ class NotificationRepository(Repository):
         return row
 
 
+async def tenants_marked(session: AsyncSession) -> list[UUID]:
+    """The tenants that have events which nobody has queued yet."""
+    query = select(col(ExecutionEvent.tenant_id)).where(col(ExecutionEvent.notify)).distinct()
+    return list((await session.execute(query)).scalars())
+
+
 async def take_marked(session: AsyncSession, limit: int) -> list[tuple[ExecutionEvent, Execution]]:
-    """The oldest events that nobody has queued yet, with their executions. The mark is gone with this transaction."""
+    """A tenant's oldest events that nobody has queued yet, with their executions. The mark is gone with this transaction."""
     query = (
         select(ExecutionEvent, Execution)
         .join(Execution, col(Execution.id) == col(ExecutionEvent.execution_id))
@@ -80,8 +86,10 @@ async def notification_configs(
 
 async def defined_config(session: AsyncSession, version_id: UUID) -> Any:
     """What a definition says of notifications; None if it says nothing."""
-    said = col(Version.workflow_definition)["policies"]["notification"]
-    return (await session.execute(select(said).where(col(Version.id) == version_id))).scalar_one_or_none()
+    query = select(col(Version.workflow_definition)).where(col(Version.id) == version_id)
+    definition: Any = (await session.execute(query)).scalar_one_or_none() or {}
+    policies = definition.get("policies")
+    return policies.get("notification") if isinstance(policies, dict) else None
 
 
 async def receivers_due(

@@ -159,6 +159,7 @@ async def open_attempt(
 ) -> OpenedAttempt:
     """Counts a new attempt, which fences off the ones before, and marks the run as running."""
     row = await database.statement(
+        tenant_id,
         _OPEN,
         {
             "tenant": tenant_id,
@@ -224,6 +225,7 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
     checkpoint_id = new_id()
     ended: datetime = now()
     row = await database.statement(
+        done.tenant_id,
         _COMPLETE,
         {
             "tenant": done.tenant_id,

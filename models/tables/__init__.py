@@ -11,7 +11,7 @@ from models.tables.journal import JournalEntry
 from models.tables.notifications import Notification
 from models.tables.policies import ExecutionPolicy, ExecutionPolicyVersion, RecoveryAction
 from models.tables.steering import Approval, Effect, Rollback
-from models.tables.tenants import ApiKey, Tenant, User
+from models.tables.tenants import ApiKey, Tenant, TenantKey, User
 from models.tables.workflows import Workflow, WorkflowVersion
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Rollback",
     "Table",
     "Tenant",
+    "TenantKey",
     "User",
     "Workflow",
     "WorkflowVersion",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, String
+from sqlalchemy import BigInteger, CheckConstraint, LargeBinary, String
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
@@ -74,3 +74,19 @@ class ApiKey(Table, table=True):
     revoked_at: datetime | None = optional_time_field()
     is_active: bool = True
     created_at: datetime = time_field()
+
+
+class TenantKey(Table, table=True):
+    """A version of a tenant's key, wrapped by a master key. The newest that is not destroyed seals; the others open.
+
+    Destroying it leaves the row, without the key: it says that there was something, and that it cannot be read again.
+    """
+
+    __tablename__ = "tenant_keys"
+
+    id: UUID = id_field()
+    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
+    master_key_id: str = Field(max_length=64)
+    wrapped_key: bytes | None = Field(default=None, sa_type=LargeBinary)
+    created_at: datetime = time_field()
+    destroyed_at: datetime | None = optional_time_field()

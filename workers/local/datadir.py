@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from omium_core.keyring import new_master_key
 from workers.local.errors import StackError
 
 _KEY_LETTERS = string.ascii_letters + string.digits
@@ -30,6 +31,9 @@ class Secrets:
     database_password: str
     api_key_pepper: str
     api_key: str
+    #: Password of the login that API and workers use, which owns nothing.
+    service_password: str
+    master_key: str
 
     @classmethod
     def new(cls) -> Secrets:
@@ -39,6 +43,8 @@ class Secrets:
             database_password=secrets.token_urlsafe(24),
             api_key_pepper=secrets.token_urlsafe(32),
             api_key=f"omium_local_{key}",
+            service_password=secrets.token_urlsafe(24),
+            master_key=new_master_key(),
         )
 
 
@@ -108,13 +114,16 @@ class DataDir:
     def load_secrets(self) -> Secrets:
         """The secrets of this directory, made at the first call."""
         try:
-            return Secrets(**json.loads(self.secrets_file.read_text()))
+            stored = json.loads(self.secrets_file.read_text())
+            # one that an older release made lacks what came later
+            made = Secrets(**{**asdict(Secrets.new()), **stored})
         except FileNotFoundError:
-            made = Secrets.new()
-            write_private(self.secrets_file, asdict(made))
-            return made
+            stored, made = None, Secrets.new()
         except (ValueError, TypeError) as error:
             raise StackError(f"{self.secrets_file} cannot be read ({error}): restore it, or start anew.") from error
+        if stored != asdict(made):
+            write_private(self.secrets_file, asdict(made))
+        return made
 
     def read_stack(self) -> dict[str, Any] | None:
         """What `stack.json` says, or None when there is none that can be read."""

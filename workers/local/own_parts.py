@@ -27,7 +27,7 @@ def environment(directory: DataDir, secrets: Secrets, ports: Mapping[str, int], 
     """The variables of API, worker and schema: what the user set, and over it what this stack decides."""
     own = {
         # this server has no TLS, and to look for it would mean to read the user's certificates
-        "OMIUM_DATABASE_URL": f"{postgres.url(secrets, ports['postgres'], driver='+asyncpg')}?ssl=disable",
+        "OMIUM_DATABASE_URL": f"{postgres.service_url(secrets, ports['postgres'])}?ssl=disable",
         "OMIUM_TEMPORAL_ADDRESS": f"{HOST}:{ports['temporal']}",
         "OMIUM_TEMPORAL_NAMESPACE": temporal_server.NAMESPACE,
         "OMIUM_TEMPORAL_UI_URL": f"http://{HOST}:{ports['temporal_ui']}",
@@ -35,6 +35,7 @@ def environment(directory: DataDir, secrets: Secrets, ports: Mapping[str, int], 
         "OMIUM_API_HOST": HOST,
         "OMIUM_API_PORT": str(ports["api"]),
         "OMIUM_API_KEY_PEPPER": secrets.api_key_pepper,
+        "OMIUM_MASTER_KEY": secrets.master_key,
         "OMIUM_BOOTSTRAP_API_KEY": secrets.api_key,
     }
     if with_model:
@@ -44,6 +45,11 @@ def environment(directory: DataDir, secrets: Secrets, ports: Mapping[str, int], 
     direct = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST, "localhost"]))
     inherited = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
     return {**inherited, "NO_PROXY": direct, "no_proxy": direct, **own}
+
+
+def schema_environment(env: Mapping[str, str], secrets: Secrets, port: int) -> dict[str, str]:
+    """The same for the process that prepares the database: it alone may sign in as the owner of the tables."""
+    return {**env, "OMIUM_OWNER_DATABASE_URL": f"{postgres.url(secrets, port, driver='+asyncpg')}?ssl=disable"}
 
 
 def api(directory: DataDir, env: Mapping[str, str]) -> Part:

