@@ -184,8 +184,9 @@ async def _with_texts(db: AsyncSession, failure: FailureInput) -> dict[str, Any]
 async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) -> None:
     is_open = (*_is(end), col(Execution.status).in_(_OPEN), col(Execution.retry_count) == end.retry)
     failure = await _failure(db, end, end.step, end.lineage) if end.status == "failed" else None
-    # steps before their execution, in the order in which the end of a step locks them
-    await db.execute(
+    # Steps before their execution, in the order in which the end of a step locks them. Again until there is none: a step
+    # that ended meanwhile has written the row of the next one, which the statement that waited for it does not see.
+    under_way = (
         update(Agent)
         .where(
             *_of_lineage(end),
@@ -193,7 +194,10 @@ async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) ->
             select(col(Execution.id)).where(*is_open).exists(),
         )
         .values(status=end.status, completed_at=now())
+        .returning(col(Agent.id))
     )
+    while (await db.execute(under_way)).scalars().all():
+        pass
     values: dict[str, Any] = {
         "status": end.status,
         "reason": None,

@@ -26,6 +26,8 @@ def main() -> None:
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=10,
+        # longer than clients and proxies keep an idle connection: whoever closes first must not be the one that is asked
+        timeout_keep_alive=75,
         server_header=False,
     )
 

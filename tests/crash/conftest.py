@@ -17,7 +17,7 @@ pytest.register_assert_rewrite("tests.crash.verdict")
 AGENTS = Path(__file__).parents[1] / "e2e" / "agents"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     env = {
         "OMIUM_AGENT_PATH": str(AGENTS),
