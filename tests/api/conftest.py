@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from models.database import Database
 from omium_core.settings import Settings
-from tests.support.database import PostgresServer
+from tests.support.database import PostgresServer, database_at
 from tests.support.loopback import free_port
 from tests.support.tenants import add_key, add_tenant
 
@@ -43,7 +43,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    database = Database(settings.database_url.get_secret_value(), pool_size=2)
+    database = database_at(settings.database_url.get_secret_value(), pool_size=2)
     yield database
     await database.close()
 

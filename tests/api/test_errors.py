@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from api.app import create_app
 from models.database import Database
 from omium_core.settings import Settings
-from tests.support.database import PostgresServer, running_postgres
+from tests.support.database import PostgresServer, database_at, running_postgres
 from tests.support.tenants import add_execution, add_key, add_tenant
 
 
@@ -189,7 +189,7 @@ def mortal(tmp_path: Path) -> Iterator[PostgresServer]:
 
 async def test_database_that_dies_is_told_and_found_again(mortal: PostgresServer, tmp_path: Path) -> None:
     settings = Settings(database_url=mortal.url, store_path=tmp_path / "objects")
-    database = Database(mortal.url)
+    database = database_at(mortal.url)
     key = await add_key(database, await add_tenant(database), settings.api_key_pepper.get_secret_value(), "read")
     await database.close()
     app = create_app(settings)

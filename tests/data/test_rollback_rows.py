@@ -59,19 +59,19 @@ def test_values_that_are_kept_come_back(value: Any) -> None:
 @pytest.mark.parametrize("value", ["a\x00b", {"\x00": 1}, "\ud800", "😀", {"$json": "x"}, {"$json": "\x00"}, None, 1.5])
 async def test_any_value_fits_the_column(database: Database, tenant: UUID, value: Any) -> None:
     row = await add_execution(database, tenant)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         effects = EffectRepository(session, tenant)
         await effects.set_status(row.effect, "pending")
         await effects.settle(row.execution, "4", "done", result=value)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         assert as_written((await EffectRepository(session, tenant).get(row.effect)).result) == value
 
 
 async def test_what_is_known_of_a_call_stays(database: Database, tenant: UUID) -> None:
     row = await add_execution(database, tenant)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         await EffectRepository(session, tenant).settle(row.execution, "4", "failed", error="late")
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         assert (await session.get_one(Effect, row.effect)).status == "done"
 
 
@@ -91,7 +91,7 @@ async def test_what_a_lineage_had_when_it_was_left(database: Database, tenant: U
     await add(database, left, None)
 
     async def found(of: UUID, lineage: int) -> LeftBehind | None:
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             return await RollbackRepository(session, of).left_behind(row.execution, lineage)
 
     known = await found(tenant, 0)
@@ -103,18 +103,18 @@ async def test_what_a_lineage_had_when_it_was_left(database: Database, tenant: U
 
 async def test_another_tenant_changes_nothing(database: Database, tenant: UUID) -> None:
     row = await add_execution(database, tenant)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         agent = await session.get_one(Agent, row.step)
         log = await session.get_one(ConsensusLog, row.log)
         agent.status, log.status = "running", "open"
         session.add_all([agent, log])
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         other = await add_tenant(database)
         effects, rollbacks = EffectRepository(session, other), RollbackRepository(session, other)
         await effects.set_status(row.effect, "undone")
         await rollbacks.fence(row.execution, 0)
         await rollbacks.close_questions(row.execution, [])
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         [agent] = await ExecutionRepository(session, tenant).agents(row.execution, 0)
         assert (agent.status, agent.attempt) == ("running", 1)
         assert (await session.get_one(Effect, row.effect)).status == "done"
@@ -127,9 +127,9 @@ async def test_fencing_moves_whoever_may_be_at_work(database: Database, tenant: 
     for index, status in enumerate(statuses, start=1):
         step = {"step_index": index, "name": "s", "framework": "langgraph", "attempt": 0 if status == "pending" else 1}
         await add(database, Agent(tenant_id=tenant, execution_id=row.execution, status=status, **step), None)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         await RollbackRepository(session, tenant).fence(row.execution, 0)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         agents = await ExecutionRepository(session, tenant).agents(row.execution, 0)
     assert [(a.status, a.attempt) for a in agents[1:]] == [
         ("completed", 1),

@@ -69,28 +69,28 @@ class Run:
         await RunRecords(self.database, values, Records(self.database)).finish(end)
 
     async def move_to_lineage(self, lineage: int) -> None:
-        async with self.database.transaction() as session:
+        async with self.database.transaction(self.tenant) as session:
             execution = await ExecutionRepository(session, self.tenant).get(self.id)
             execution.lineage = lineage
             session.add(execution)
 
     async def row(self) -> Execution:
-        async with self.database.transaction() as session:
+        async with self.database.transaction(self.tenant) as session:
             return await ExecutionRepository(session, self.tenant).get(self.id)
 
     async def agents(self) -> list[tuple[int, str, int]]:
         """Index, status and attempt of each step."""
-        async with self.database.transaction() as session:
+        async with self.database.transaction(self.tenant) as session:
             found = await ExecutionRepository(session, self.tenant).agents(self.id, 0)
         return [(agent.step_index, agent.status, agent.attempt) for agent in found]
 
     async def events(self) -> list[str]:
         query = select(col(ExecutionEvent.event_type)).where(col(ExecutionEvent.execution_id) == self.id)
-        async with self.database.transaction() as session:
+        async with self.database.transaction(self.tenant) as session:
             return list((await session.execute(query.order_by(col(ExecutionEvent.id)))).scalars())
 
     async def count(self, table: type[Checkpoint] | type[Failure]) -> int:
-        async with self.database.transaction() as session:
+        async with self.database.transaction(self.tenant) as session:
             found = await session.execute(select(table).where(col(table.execution_id) == self.id))
             return len(found.scalars().all())
 
@@ -108,7 +108,7 @@ async def run(database: Database, tenant: UUID) -> Run:
         inputs={"topic": "x"},
         **common,
     )
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         for row in (workflow, version, execution):
             session.add(row)
             await session.flush()
@@ -157,7 +157,7 @@ async def test_next_step_is_opened_along_with_the_checkpoint(run: Run) -> None:
 
 
 async def test_planned_next_step_is_opened_but_one_under_way_is_left(run: Run) -> None:
-    async with run.database.transaction() as session:
+    async with run.database.transaction(run.tenant) as session:
         session.add(
             Agent(tenant_id=run.tenant, execution_id=run.id, step_index=1, name="planned", framework="langgraph")
         )
@@ -229,7 +229,7 @@ async def test_finish_leaves_a_run_that_ended(run: Run) -> None:
 
 async def test_finish_leaves_a_run_that_was_taken_up_again(run: Run) -> None:
     await run.open()
-    async with run.database.transaction() as session:
+    async with run.database.transaction(run.tenant) as session:
         await session.execute(
             update(Execution).where(col(Execution.id) == run.id).values(status="pending", retry_count=1)
         )
@@ -249,7 +249,7 @@ async def test_end_of_the_run_and_of_its_last_step_at_once(run: Run) -> None:
         assert row.status == "cancelled"
         assert {status for _, status, _ in agents} <= {"completed", "cancelled"}
         assert row.checkpoint_count == await run.count(Checkpoint)
-        async with run.database.transaction() as session:
+        async with run.database.transaction(run.tenant) as session:
             await session.execute(update(Execution).where(col(Execution.id) == run.id).values(status="running"))
         if row.checkpoint_count:
             break
@@ -263,7 +263,7 @@ async def test_names_beyond_a_rows_length_are_cut(run: Run) -> None:
 
 
 async def _agents(run: Run) -> list[Agent]:
-    async with run.database.transaction() as session:
+    async with run.database.transaction(run.tenant) as session:
         return list(await ExecutionRepository(session, run.tenant).agents(run.id, 0))
 
 

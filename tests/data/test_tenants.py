@@ -153,8 +153,24 @@ async def test_another_tenants_row_is_not_found(
     assert not is_there(await read(database, await add_tenant(database), kind, name, row))
 
 
+@pytest.mark.parametrize(("kind", "name"), READS, ids=lambda part: getattr(part, "__name__", part))
+async def test_another_tenants_row_is_not_found_by_a_repository_that_names_it(
+    database: Database, tenant: UUID, kind: type[Repository], name: str
+) -> None:
+    """The first lock with the second one open: row security alone."""
+    row = await add_execution(database, tenant, approval="pending")
+    other = await add_tenant(database)
+    async with database.transaction(other) as session:
+        try:
+            found = await getattr(kind(session, tenant), name)(**READS[kind, name](row))
+        except NotFound:
+            return
+    assert not is_there(found)
+
+
 async def read(database: Database, tenant: UUID, kind: type[Repository], name: str, row: Owned) -> Any:
-    async with database.transaction() as session:
+    """What the repository of a tenant finds in a transaction of the row's own: the second lock with the first one open."""
+    async with database.transaction(row.tenant_id) as session:
         try:
             return await getattr(kind(session, tenant), name)(**READS[kind, name](row))
         except NotFound:
@@ -178,9 +194,9 @@ async def test_resolving_leaves_another_tenants_failures(database: Database, ten
     before = "pending"
     for name, status in (("take_up", "in_progress"), ("leave", "pending"), ("resolve", "resolved")):
         for caller, wanted in ((other, before), (tenant, status)):
-            async with database.transaction() as session:
+            async with database.transaction(tenant) as session:
                 await getattr(FailureRepository(session, caller), name)(row.execution)
-            async with database.transaction() as session:
+            async with database.transaction(tenant) as session:
                 failure: Failure = await FailureRepository(session, tenant).get(row.failure)
                 assert failure.recovery_status == wanted
         before = status
@@ -191,13 +207,13 @@ async def test_recovery_actions_of_another_tenant_stay_as_they_are(database: Dat
     other = await add_tenant(database)
     for change in (lambda own: own.settle(row.execution, "recovery-0-1"), lambda own: own.drop(row.execution)):
         for caller, moved in ((other, False), (tenant, True)):
-            async with database.transaction() as session:
+            async with database.transaction(tenant) as session:
                 action: RecoveryAction = await RecoveryRepository(session, tenant).get(row.action)
                 action.status, action.trigger_type = "in_progress", "policy"
                 session.add(action)
-            async with database.transaction() as session:
+            async with database.transaction(tenant) as session:
                 await change(RecoveryRepository(session, caller))
-            async with database.transaction() as session:
+            async with database.transaction(tenant) as session:
                 action = await RecoveryRepository(session, tenant).get(row.action)
                 assert (action.status != "in_progress") is moved
 
@@ -205,14 +221,14 @@ async def test_recovery_actions_of_another_tenant_stay_as_they_are(database: Dat
 async def test_one_key_serves_two_tenants(database: Database, tenant: UUID) -> None:
     row = await add_execution(database, tenant)
     other = await add_execution(database, await add_tenant(database))
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         assert not await IdempotencyRepository(session, tenant).claim(row.key, "hash", row.execution)
         assert await IdempotencyRepository(session, other.tenant_id).claim(row.key, "hash", other.execution)
 
 
 async def test_sums_of_usage_are_whole_numbers_beyond_32_bits(database: Database, tenant: UUID) -> None:
     row = await add_execution(database, tenant)
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         [usage] = (await JournalRepository(session, tenant).usage([row.execution]))[row.execution]
     assert (type(usage.tokens), usage.tokens) == (int, 2 * (2**31 - 1))
     assert (type(usage.cost), usage.cost) == (int, 2**62)
@@ -221,12 +237,12 @@ async def test_sums_of_usage_are_whole_numbers_beyond_32_bits(database: Database
 async def test_pages_show_every_row_once(database: Database, tenant: UUID) -> None:
     first = await add_execution(database, tenant)
     common = {"tenant_id": tenant, "workflow_id": first.workflow, "version_id": first.version, "workflow_version": 1}
-    async with database.transaction() as session:
+    async with database.transaction(tenant) as session:
         session.add_all([Execution(title="x", framework="langgraph", **common) for _ in range(249)])
     found: list[UUID] = []
     page = Page(limit=100)
     while True:
-        async with database.transaction() as session:
+        async with database.transaction(tenant) as session:
             listing = await ExecutionRepository(session, tenant).list(page)
         assert listing.total == 250
         found += [row.id for row in listing.rows]

@@ -8,7 +8,7 @@ import pytest
 
 from models.database import Database
 from tests.notifications.receiver import Receiver, listening
-from tests.support.database import PostgresServer
+from tests.support.database import PostgresServer, database_at
 
 
 @pytest.fixture
@@ -19,6 +19,6 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 async def database(postgres: PostgresServer) -> AsyncIterator[Database]:
-    database = Database(postgres.url, pool_size=10)
+    database = database_at(postgres.url, pool_size=10)
     yield database
     await database.close()

@@ -52,18 +52,18 @@ class World:
 
     async def happens(self, *event_types: str) -> None:
         for event_type in event_types:
-            async with self.database.transaction() as db:
+            async with self.database.transaction(self.tenant_id) as db:
                 db.add(self.event(event_type))
 
     async def rows(self) -> list[Notification]:
         """The outbox of the tenant, in the order of its events."""
         query = select(Notification).where(col(Notification.execution_id) == self.execution_id)
-        async with self.database.transaction() as db:
+        async with self.database.transaction(self.tenant_id) as db:
             found = (await db.execute(query.order_by(col(Notification.event_id), col(Notification.channel)))).scalars()
             return list(found)
 
     async def queue(self) -> None:
-        async with self.database.transaction() as db:
+        async with self.database.transaction(self.tenant_id) as db:
             while await queue_marked(db):
                 pass
 
@@ -78,7 +78,7 @@ async def make(database: Database) -> Make:
     async def make(*configs: dict[str, Any], definition: dict[str, Any] | None = None) -> World:
         tenant = await add_tenant(database)
         owned = await add_execution(database, tenant)
-        async with database.transaction() as db:
+        async with database.transaction(tenant) as db:
             await db.execute(delete(Notification).where(col(Notification.id) == owned.notification))
             sources = []
             for config in configs:
@@ -152,7 +152,7 @@ async def test_events_arrive_in_order(make: Make, receiver: Receiver, notifier: 
 async def test_run_without_notifications_makes_no_rows(make: Make, notifier: Notifier) -> None:
     quiet = await make()
     await quiet.happens("execution.failed")
-    async with quiet.database.transaction() as db:
+    async with quiet.database.transaction(quiet.tenant_id) as db:
         query = select(ExecutionEvent).where(col(ExecutionEvent.execution_id) == quiet.execution_id)
         assert not any(event.notify for event in (await db.execute(query)).scalars())
     await notifier.once()
@@ -161,7 +161,7 @@ async def test_run_without_notifications_makes_no_rows(make: Make, notifier: Not
 
 async def test_event_whose_transaction_ends_late_is_not_passed_over(make: Make) -> None:
     world = await make({"events": ["*"]})
-    async with world.database.transaction() as late:
+    async with world.database.transaction(world.tenant_id) as late:
         late.add(world.event("execution.paused"))
         await late.flush()
         await world.happens("execution.resumed")
@@ -175,7 +175,7 @@ async def test_workers_at_once_queue_each_event_once(make: Make) -> None:
     world = await make(
         {"events": ["*"]}, {"events": ["execution.*"], "channels": [{"type": "webhook", "url": "http://a/"}]}
     )
-    async with world.database.transaction() as db:
+    async with world.database.transaction(world.tenant_id) as db:
         db.add_all([world.event("execution.failed") for _ in range(250)])
     await asyncio.gather(*(world.queue() for _ in range(5)))
     rows = await world.rows()
@@ -242,12 +242,12 @@ async def test_given_up_then_sent_again(make: Make, receiver: Receiver, notifier
     assert (row.status, row.attempts, row.last_error) == ("failed", 3, "127.0.0.1 answered 500.")
     assert not any(word in str((logs, row)) for word in (SECRET, "path-as-password"))
 
-    async with world.database.transaction() as db:
+    async with world.database.transaction(world.tenant_id) as db:
         await NotificationRepository(db, world.tenant_id).retry(row.id)
     [row] = await until_done(notifier, world, "sent", "failed")
     assert (row.status, row.attempts, len(receiver.arrived)) == ("sent", 1, 4)
     with pytest.raises(NotificationAlreadySent):
-        async with world.database.transaction() as db:
+        async with world.database.transaction(world.tenant_id) as db:
             await NotificationRepository(db, world.tenant_id).retry(row.id)
 
 
@@ -283,7 +283,7 @@ async def test_worker_that_dies_while_it_sends_leaves_it_to_another(
     [row] = await world.rows()
     assert (row.status, row.attempts) == ("pending", 1)
     assert row.next_attempt_at > now() + timedelta(seconds=5), "nobody else sends it meanwhile"
-    async with database.transaction() as db:
+    async with database.transaction(world.tenant_id) as db:
         await db.execute(update(Notification).where(col(Notification.id) == row.id).values(next_attempt_at=now()))
     [row] = await until_done(Notifier(database, SETTINGS), world, "sent")
     assert [delivery.body["id"] for delivery in receiver.arrived] == [str(row.id)] * 2
@@ -305,7 +305,7 @@ async def test_policy_that_is_gone_is_told(make: Make, receiver: Receiver, notif
     world = await make({"events": ["*"], "channels": [hook(receiver)]})
     await world.happens("execution.failed")
     await world.queue()
-    async with world.database.transaction() as db:
+    async with world.database.transaction(world.tenant_id) as db:
         gone = update(Notification).where(col(Notification.execution_id) == world.execution_id)
         await db.execute(gone.values(source=str(new_id())))
     [row] = await until_done(notifier, world, "sent", "dropped")

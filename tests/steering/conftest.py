@@ -10,13 +10,13 @@ import pytest
 
 from models.database import Database
 from tests.steering.world import World
-from tests.support.database import PostgresServer
+from tests.support.database import PostgresServer, database_at
 from tests.support.tenants import add_tenant
 
 
 @pytest.fixture
 async def database(postgres: PostgresServer) -> AsyncIterator[Database]:
-    database = Database(postgres.url, pool_size=5)
+    database = database_at(postgres.url, pool_size=5)
     yield database
     await database.close()
 

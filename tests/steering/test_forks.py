@@ -18,7 +18,7 @@ from tests.steering.world import Run, World
 
 
 async def forked(world: World, run: Run, checkpoint: UUID | None, by: By | None = None, **edits: Any) -> Fork:
-    async with world.database.transaction() as session:
+    async with world.database.transaction(world.tenant) as session:
         source = await session.get_one(Execution, run.id)
         at = await session.get_one(Checkpoint, checkpoint) if checkpoint else None
         return await fork(session, world.values, source, at, edits=read_edits(edits), by=by)
@@ -85,7 +85,7 @@ async def test_fork_of_a_fork_and_of_an_edited_lineage(world: World) -> None:
     once = await forked(world, run, base.id)
     [base] = await Run(world, once.execution.id).checkpoints(0)
     twice = await forked(world, Run(world, once.execution.id), base.id, models={"*": "other"})
-    async with world.database.transaction() as session:
+    async with world.database.transaction(world.tenant) as session:
         blob = (await load_position(session, twice.execution)).definition
     node = json.loads(await world.values.get(str(world.tenant), blob))["nodes"][0]
     assert (node["prompt"], node["model"]) == ("Dream.", "other")

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from models.database import Database
 from models.tables import Agent, Approval, Effect, JournalEntry
 from tests.steering.world import Run, World
-from tests.support.database import PostgresServer
+from tests.support.database import PostgresServer, database_at
 from tests.support.tenants import add_tenant
 
 #: What a step does: calls of tools, whether a call stays unknown, whether it asks a person, tokens of a model.
@@ -44,7 +43,7 @@ def test_outcome_is_as_planned(
 
 
 async def _check(postgres: PostgresServer, folder: Path, rounds: list[Any]) -> None:
-    database = Database(postgres.url, pool_size=2)
+    database = database_at(postgres.url, pool_size=2)
     world = World(database, await add_tenant(database), folder)
     try:
         run = await world.new_run()

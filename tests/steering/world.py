@@ -41,7 +41,8 @@ from models.tables import (
 )
 from models.tables.base import new_id
 from models.wire import FlowNode, RollbackInput, RollbackOutcome
-from omium_core.settings import Settings
+from omium_core.keyring import MasterKeys
+from omium_core.settings import DEVELOPMENT_MASTER_KEY, Settings
 from tests.steering.service import Clock, Service
 
 T = TypeVar("T")
@@ -63,12 +64,12 @@ class MortalDatabase(Database):
     """A database whose client may die before and after each commit."""
 
     def __init__(self, url: str, clock: Clock) -> None:
-        super().__init__(url, pool_size=2)
+        super().__init__(url, MasterKeys(DEVELOPMENT_MASTER_KEY), pool_size=2)
         self.clock = clock
 
-    async def run(self, work: Callable[[AsyncSession], Awaitable[T]], *, patience: float = 60.0) -> T:
+    async def run(self, tenant_id: UUID, work: Callable[[AsyncSession], Awaitable[T]], *, patience: float = 60.0) -> T:
         self.clock.tick()
-        result = await super().run(work, patience=patience)
+        result = await super().run(tenant_id, work, patience=patience)
         self.clock.tick()
         return result
 
@@ -115,7 +116,7 @@ class World:
         return Run(self, execution.id)
 
     async def write(self, *rows: Table) -> None:
-        async with self.database.transaction() as session:
+        async with self.database.transaction(self.tenant) as session:
             for row in rows:
                 session.add(row)
                 await session.flush()
@@ -166,13 +167,13 @@ class Run:
         return idempotency_key
 
     async def settle(self, key: str, status: str, result: Any = None) -> None:
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             await EffectRepository(session, self.world.tenant).settle(self.id, key, status, result=result)
 
     async def ask_model(self, index: int, *, tokens: int) -> None:
         """A journaled call of a model."""
         lineage = (await self.row()).lineage
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             entry = JournalEntry(
                 execution_id=self.id,
                 lineage=lineage,
@@ -232,7 +233,7 @@ class Run:
 
     async def go_on(self) -> None:
         """As after a resume."""
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             execution = await session.get_one(Execution, self.id)
             execution.status = "running"
             session.add(execution)
@@ -287,23 +288,23 @@ class Run:
             pass
 
     async def plan(self, checkpoint: Any) -> RollbackPlan:
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             return await plan_rollback(session, self.world.tenant, self.id, str(checkpoint))
 
     async def position(self) -> Position:
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             return await load_position(session, await session.get_one(Execution, self.id))
 
     # What is in the tables
 
     async def row(self) -> Execution:
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             return await session.get_one(Execution, self.id)
 
     async def rows(self, table: type[Row]) -> list[Row]:
         """The rows of the run, oldest first."""
         query = select(table).where(col(table.execution_id) == self.id)  # type: ignore[attr-defined]
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             rows = (await session.execute(query.order_by(col(table.id)))).scalars().all()  # type: ignore[attr-defined]
         return list(rows)
 
@@ -329,7 +330,7 @@ class Run:
         return await self.rows(Rollback)
 
     async def lineages(self) -> list[Lineage]:
-        async with self.world.database.transaction() as session:
+        async with self.world.database.transaction(self.world.tenant) as session:
             return list(await LineageRepository(session, self.world.tenant).rows(self.id))
 
     async def state_of(self, checkpoint: Checkpoint) -> Any:

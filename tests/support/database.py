@@ -24,7 +24,8 @@ from models.database import Database
 from models.repositories.journal import StepKey
 from models.repositories.steps import open_attempt
 from models.tables import Execution, JournalEntry, Tenant, Workflow, WorkflowVersion
-from omium_core.settings import Settings
+from omium_core.keyring import MasterKeys
+from omium_core.settings import DEVELOPMENT_MASTER_KEY, Settings
 from tests.support.loopback import free_port, wait_until
 from workers.local import postgres
 from workers.local.datadir import DataDir, Secrets
@@ -32,6 +33,11 @@ from workers.local.processes import die_with_parent
 from workers.local.schema import prepare
 
 T = TypeVar("T")
+
+
+def database_at(url: str, *, pool_size: int = 5) -> Database:
+    """A `Database` with the master key of a fresh checkout."""
+    return Database(url, MasterKeys(DEVELOPMENT_MASTER_KEY), pool_size=pool_size)
 
 
 class PostgresServer:
@@ -108,8 +114,8 @@ class Rows:
 
     def __init__(self, url: str) -> None:
         self._loop = LoopThread("rows-of-tests")
-        self.database = Database(url, pool_size=2)
-        self.tenant_id: UUID = self.run(self._tenant)
+        self.database = database_at(url, pool_size=2)
+        self.tenant_id: UUID = self.wait(self._tenant())
 
     def close(self) -> None:
         self.wait(self.database.close())
@@ -119,7 +125,7 @@ class Rows:
         return asyncio.run_coroutine_threadsafe(work, self._loop.loop).result(timeout=60)
 
     def run(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        return self.wait(self.database.run(work))
+        return self.wait(self.database.run(self.tenant_id, work))
 
     def new_execution(self) -> UUID:
         """Id of an execution of an empty workflow."""
@@ -184,11 +190,11 @@ class Rows:
             time.sleep(0.01)
         return entries
 
-    @staticmethod
-    async def _tenant(db: AsyncSession) -> UUID:
-        query = select(Tenant).where(col(Tenant.slug) == BOOTSTRAP_SLUG)
-        tenant: Tenant = (await db.execute(query)).scalar_one()
-        return tenant.id
+    async def _tenant(self) -> UUID:
+        async with self.database.system() as db:
+            query = select(col(Tenant.id)).where(col(Tenant.slug) == BOOTSTRAP_SLUG)
+            found: UUID = (await db.execute(query)).scalar_one()
+            return found
 
     @contextmanager
     def journal_locked(self) -> Iterator[None]:
@@ -197,7 +203,7 @@ class Rows:
         locked = Future[None]()
 
         async def hold() -> None:
-            async with self.database.transaction() as db:
+            async with self.database.transaction(self.tenant_id) as db:
                 await db.execute(text("LOCK TABLE call_journal IN EXCLUSIVE MODE"))
                 locked.set_result(None)
                 await release.wait()

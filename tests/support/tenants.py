@@ -43,7 +43,9 @@ T = TypeVar("T")
 async def add_tenant(database: Database) -> UUID:
     """Id of a new tenant."""
     tenant = Tenant(name="Another", slug=f"another-{new_id()}")
-    return await add(database, tenant, tenant.id)
+    async with database.system() as session:
+        await _flush(session, tenant)
+    return tenant.id
 
 
 async def add_key(
@@ -229,7 +231,7 @@ async def add_execution(
             **of_run,
         ),
     ]
-    async with database.transaction() as session:
+    async with database.transaction(tenant_id) as session:
         for row in rows:
             await _flush(session, row)
     return ids
@@ -237,7 +239,7 @@ async def add_execution(
 
 async def add(database: Database, row: Table, given: T) -> T:
     """Writes a row and gives back `given`."""
-    async with database.transaction() as session:
+    async with database.transaction(row.tenant_id) as session:  # type: ignore[attr-defined]
         await _flush(session, row)
     return given
 

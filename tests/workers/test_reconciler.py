@@ -15,6 +15,7 @@ from sqlmodel import col
 from models.database import Database
 from models.tables import Execution
 from tests.e2e.test_failures import ONE_CALL
+from tests.support.database import database_at
 from tests.support.platform import Platform
 from tests.support.stack import wait_until
 from tests.workflows.scenarios import connect, run_of
@@ -22,7 +23,7 @@ from tests.workflows.scenarios import connect, run_of
 
 @pytest.fixture
 async def database(platform: Platform) -> AsyncIterator[Database]:
-    database = Database(platform.stack["database_url"].replace("postgresql://", "postgresql+asyncpg://"))
+    database = database_at(platform.stack["database_url"].replace("postgresql://", "postgresql+asyncpg://"))
     yield database
     await database.close()
 
