@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from cachetools import TTLCache
 
-from api.auth.principal import Principal, permissions_of
+from api.auth.permissions import permissions_of
+from api.auth.principal import Principal
 from models.database import Database
 from models.keys import hash_key
 from models.repositories.keys import find_owner
