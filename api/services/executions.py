@@ -6,17 +6,14 @@ If this process dies in between, the reconciler in the workers starts it.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from prometheus_client import Counter
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.adapters.flow.definition import DEFINITION as FLOW
-from activities.adapters.registry import definition_for
-from activities.contracts.reading import bare
-from activities.schemas import fit_problems
+from activities.starting import make_execution
 from activities.stores.values import Stored
 from api.auth.principal import Principal
 from api.schemas.common import json_problems
@@ -24,7 +21,6 @@ from api.schemas.executions import ExecutionDetail, ExecutionSummary
 from api.services import idempotency, views
 from api.services.launching import launch_now
 from api.services.lineage import present_steps
-from api.services.policies import policy_of_run
 from api.wiring import Wiring
 from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page
@@ -33,9 +29,8 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import LineageRepository
-from models.repositories.workflows import WorkflowRepository
-from models.tables import Agent, Execution, ExecutionEvent
-from omium_core.errors import InvalidInput, Problem, WorkflowNotActive
+from models.tables import Execution, ExecutionEvent
+from omium_core.errors import InvalidInput
 
 STARTED = Counter("omium_executions_total", "Executions started", ["framework"])
 
@@ -70,7 +65,16 @@ class ExecutionService:
                 earlier = await self._earlier(session, caller, key, wish.hash())
                 if earlier is not None:
                     return earlier
-                execution = await self._make(session, caller, wish)
+                execution = await make_execution(
+                    session,
+                    self._process.values,
+                    caller.tenant_id,
+                    workflow_id=wish.workflow_id,
+                    inputs=wish.inputs,
+                    metadata=wish.metadata,
+                    trigger_type=wish.trigger_type,
+                    triggered_by=caller.user_id,
+                )
                 await idempotency.claim(session, caller, key, wish.hash(), execution.id)
         except idempotency.KeyTaken:
             # another request with this key committed while we were making ours, which is rolled back
@@ -117,54 +121,3 @@ class ExecutionService:
         """The execution that a request with this key already started or took up."""
         execution_id = await idempotency.earlier(session, caller, key, digest)
         return None if execution_id is None else await ExecutionRepository(session, caller.tenant_id).get(execution_id)
-
-    async def _make(self, session: AsyncSession, caller: Principal, wish: Wish) -> Execution:
-        """The rows of a new execution, for inputs that fit."""
-        workflow, version = await WorkflowRepository(session, caller.tenant_id).current(wish.workflow_id)
-        if not workflow.is_active:
-            raise WorkflowNotActive(f"Workflow {workflow.id} is not active.", workflow_id=str(workflow.id))
-        half = definition_for(version.framework)
-        definition = bare(version.workflow_definition, version.framework)
-        problems = fit_problems(wish.inputs, version.input_schema, "inputs") if version.input_schema else []
-        problems = problems or [
-            Problem(f"inputs.{problem.path}" if problem.path else "inputs", problem.message)
-            for problem in half.validate_inputs(definition, wish.inputs)
-        ]
-        if problems:
-            raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
-        plan = half.plan(definition, wish.inputs)
-        is_flow = version.framework == FLOW.name
-        inputs = await self._process.values.keep(str(caller.tenant_id), wish.inputs)
-        policy = await policy_of_run(session, version)
-        execution = Execution(
-            tenant_id=caller.tenant_id,
-            workflow_id=workflow.id,
-            version_id=version.id,
-            workflow_version=version.version,
-            framework=version.framework,
-            title=f"{workflow.name} · {version.framework} · v{version.version}",
-            trigger_type=wish.trigger_type,
-            triggered_by=caller.user_id,
-            inputs=inputs.inline,
-            inputs_blob=inputs.blob,
-            first_step=(version.first_step or plan.steps[0])[:255],
-            planned_steps=0 if plan.open_ended else len(plan.steps),
-            max_steps=version.workflow_definition.get("max_steps"),
-            flow=[asdict(node) for node in FLOW.nodes(definition)] if is_flow else None,
-            policy=policy,
-            notifies=bool(policy and policy["notify"]),
-            meta=wish.metadata,
-        )
-        agents = [
-            Agent(
-                tenant_id=caller.tenant_id,
-                execution_id=execution.id,
-                step_index=index,
-                name=name[:255],
-                framework=version.framework,
-            )
-            # the branches of a flow count their steps together, in the order in which they begin
-            for index, name in enumerate(() if plan.open_ended or is_flow else plan.steps)
-        ]
-        await ExecutionRepository(session, caller.tenant_id).add(execution, agents)
-        return execution

@@ -1,15 +1,11 @@
-"""Execution policies: make, read, change (which adds a version), delete; and the one policy of a run that begins."""
+"""Execution policies: make, read, change (which adds a version), delete."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
-from activities.adapters.flow.definition import DEFINITION as FLOW
-from activities.policies import PolicyRow, policy_problems, resolve
+from activities.policies import policy_problems
 from activities.policies.channels import address_problems, unmasked
 from activities.tools.addresses import AddressPolicy
 from api.auth.principal import Principal
@@ -19,7 +15,7 @@ from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.policies import PolicyRepository
 from models.repositories.workflows import WorkflowRepository
-from models.tables import ExecutionPolicy, ExecutionPolicyVersion, WorkflowVersion
+from models.tables import ExecutionPolicy, ExecutionPolicyVersion
 from models.tables.base import now
 from omium_core.errors import InvalidInput, Problem
 
@@ -92,25 +88,3 @@ class PolicyService:
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}{more}", problems)
-
-
-async def policy_of_run(session: AsyncSession, version: WorkflowVersion) -> dict[str, Any] | None:
-    """All policies that hold for a run of this version, made one, as `executions.policy` keeps it; None without any.
-
-    Raises `InvalidInput` when one of them cannot be used any more.
-    """
-    rows = await PolicyRepository(session, version.tenant_id).holding(version.workflow_id)
-    definition = version.workflow_definition
-    agents = FLOW.agent_policies(definition) if version.framework == FLOW.name else {}
-    own = definition.get("policies")
-    if not rows and not own and not agents:
-        return None
-    policy = resolve(
-        [
-            PolicyRow(str(row.id), row.version, row.policy_type, row.policy_config, row.workflow_id is not None)
-            for row in rows
-        ],
-        own,
-        agents,
-    )
-    return asdict(policy)
