@@ -11,6 +11,7 @@ from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
 from activities.adapters.registry import definition_for
+from activities.payload_codec import sealing_converter
 from activities.stores.factory import open_object_store
 from activities.stores.values import ValueStore
 from api import errors
@@ -53,7 +54,12 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings)
-        temporal = await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace, lazy=True)
+        temporal = await Client.connect(
+            settings.temporal_address,
+            namespace=settings.temporal_namespace,
+            data_converter=sealing_converter(database.keys),
+            lazy=True,
+        )
         values = ValueStore(objects, inline_bytes=settings.inline_bytes)
         app.state.wiring = Wiring(settings, database, temporal, values)
         app.state.authenticator = KeyAuthenticator(database, settings.api_key_pepper.get_secret_value())

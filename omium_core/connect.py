@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import structlog
 from temporalio.client import Client
+from temporalio.converter import DataConverter
 from temporalio.service import RPCError
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
@@ -13,8 +14,11 @@ from omium_core.settings import Settings
 log = structlog.get_logger(__name__)
 
 
-async def connect_temporal(settings: Settings, *, patience: float = 60.0) -> Client:
-    """A client, when the server answers; waits for it up to `patience` seconds, then raises `Unavailable`."""
+async def connect_temporal(settings: Settings, converter: DataConverter, *, patience: float = 60.0) -> Client:
+    """A client, when the server answers; waits for it up to `patience` seconds, then raises `Unavailable`.
+
+    The converter is that of `activities.payload_codec`: without it, what is sent would lie in Temporal in the clear.
+    """
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((RuntimeError, RPCError)),
@@ -23,7 +27,9 @@ async def connect_temporal(settings: Settings, *, patience: float = 60.0) -> Cli
             reraise=True,
         ):
             with attempt:
-                return await Client.connect(settings.temporal_address, namespace=settings.temporal_namespace)
+                return await Client.connect(
+                    settings.temporal_address, namespace=settings.temporal_namespace, data_converter=converter
+                )
     except (RuntimeError, RPCError) as error:
         raise Unavailable(
             f"Temporal at {settings.temporal_address} (OMIUM_TEMPORAL_ADDRESS) did not answer within {patience:.0f} s."

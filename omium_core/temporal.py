@@ -10,8 +10,8 @@ from temporalio.common import SearchAttributeKey
 from omium_core.temporal_server import DYNAMIC_CONFIG as DYNAMIC_CONFIG
 from omium_core.temporal_server import SEARCH_ATTRIBUTE_NAMES
 
-#: The limit is 400; some of it goes to the payload's own encoding.
-_SUMMARY_BYTES = 380
+#: The limit is 400; the rest goes to the payload's own encoding, twice, and to its sealing.
+_SUMMARY_BYTES = 230
 _QUOTES = 2
 _CUT = "..."
 

@@ -23,6 +23,7 @@ from activities.frameworks import Frameworks
 from activities.gateway import identity
 from activities.gateway.gateway import Gateway
 from activities.loops import LoopThread
+from activities.payload_codec import sealing_converter
 from activities.questions import Questions
 from activities.records import Records
 from activities.rollbacks import RollbackActivities
@@ -72,7 +73,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             RollbackActivities(database, values, registry, frameworks).roll_back,
             frameworks.check_definition,
         ]
-        client = await connect_temporal(settings)
+        client = await connect_temporal(settings, sealing_converter(database.keys))
         try:
             await _serve_queues(
                 client,
