@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,10 +24,3 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     }
     with running_platform(tmp_path_factory.mktemp("crash") / "data", env=env) as platform:
         yield platform
-
-
-def sampled(config: pytest.Config, cases: list[Any], count: int) -> list[Any]:
-    """All cases with `--all`, else `count` of them, chosen by the seed that the report names."""
-    if config.getoption("--all"):
-        return cases
-    return sorted(random.Random(config.getoption("--seed")).sample(cases, min(count, len(cases))))

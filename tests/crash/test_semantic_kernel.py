@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import sampled
 from tests.crash.test_worker import kill_at
 from tests.semantic_kernel.support import agent, calling
 from tests.support.platform import Platform
+from tests.support.sampling import sampled
 
 DESK: dict[str, Any] = {
     "name": "desk under fire",
@@ -43,7 +43,7 @@ def rules(folder: Path) -> list[dict[str, Any]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "call" in metafunc.fixturenames:
-        metafunc.parametrize("call", sampled(metafunc.config, list(range(1, CALLS + 1)), 2))
+        metafunc.parametrize("call", sampled(metafunc.config, list(range(1, CALLS + 1)), 1))
 
 
 def test_handoff(platform: Platform, call: int, tmp_path: Path) -> None:

@@ -22,12 +22,12 @@ import psutil
 import pytest
 
 from tests.crash import trips
-from tests.crash.conftest import sampled
 from tests.crash.histories import Follower
 from tests.crash.scenario import Operator
 from tests.crash.verdict import assert_ended_right
 from tests.support.platform import Platform, running_platform
 from tests.support.quick_worker import NO_FRAMEWORKS, QuickWorker
+from tests.support.sampling import sampled
 
 AGENTS = Path(__file__).parent / "agents"
 FRAMEWORKS = tuple(trips.DEFINITIONS)

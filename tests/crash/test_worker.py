@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.crash.conftest import sampled
 from tests.support.platform import Platform, sample
+from tests.support.sampling import sampled
 from tests.support.stack import wait_until
 
 #: Two calls and a tool in the first task, then one call in each of the two others: several calls inside one step.
@@ -62,7 +62,7 @@ CODE_CALLS = 8
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, calls in (("crew_call", CREW_CALLS), ("graph_call", GRAPH_CALLS), ("code_call", CODE_CALLS)):
         if name in metafunc.fixturenames:
-            metafunc.parametrize(name, sampled(metafunc.config, list(range(1, calls + 1)), 2))
+            metafunc.parametrize(name, sampled(metafunc.config, list(range(1, calls + 1)), 1))
 
 
 def kill_at(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sampling import sampled
 from tests.support.stack import plain_environment
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,11 @@ def start(module: str, settings: dict[str, str], folder: Path) -> subprocess.Com
     )
 
 
-@pytest.mark.parametrize("case", CASES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.function is test_worker_says_what_is_wrong:
+        metafunc.parametrize("case", sampled(metafunc.config, sorted(CASES), 5))
+
+
 def test_worker_says_what_is_wrong(case: str, tmp_path: Path) -> None:
     settings, told = CASES[case]
     assert_refused(start("workers.main", settings, tmp_path), told)
