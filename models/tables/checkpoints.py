@@ -40,6 +40,7 @@ class Checkpoint(Table, table=True):
             postgresql_where=text("kind = 'named' AND deleted_at IS NULL"),
         ),
         Index("ix_checkpoints_execution_id_lineage", "execution_id", "lineage", "checkpoint_number"),
+        Index("ix_checkpoints_tenant_id_created_at", "tenant_id", "created_at"),
     )
 
     id: UUID = id_field()

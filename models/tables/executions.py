@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, UniqueConstraint, false
+from sqlalchemy import CheckConstraint, Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
 from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
@@ -30,6 +30,14 @@ class Execution(Table, table=True):
         ),
         CheckConstraint("trigger_type IN ('manual', 'api', 'scheduled', 'webhook', 'event')", name="valid_trigger"),
         Index("ix_executions_tenant_id_id", "tenant_id", "id"),
+        Index(
+            "ix_executions_waiting",
+            "tenant_id",
+            "queued_at",
+            "id",
+            postgresql_where=text("status = 'pending' AND admitted_at IS NULL"),
+        ),
+        Index("ix_executions_under_way", "tenant_id", postgresql_where=text("status IN ('pending', 'running')")),
     )
 
     id: UUID = id_field()
@@ -72,6 +80,9 @@ class Execution(Table, table=True):
     forked_from_checkpoint: UUID | None = None
     meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
 
+    #: When it came to wait for its turn, and when it got it: one that is pending without this is not started yet.
+    queued_at: datetime = time_field()
+    admitted_at: datetime | None = optional_time_field()
     started_at: datetime | None = optional_time_field()
     paused_at: datetime | None = optional_time_field()
     completed_at: datetime | None = optional_time_field()

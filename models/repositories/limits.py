@@ -1,0 +1,107 @@
+"""What tenants may use and have used: limits from their row, requests of a month, checkpoints of a month."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Date, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
+from sqlalchemy.dialects.postgresql import UUID as PG_UUID
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.tables import Checkpoint
+from models.tables.base import now
+
+#: Requests of a tenant, and of one key to the routes of executions, by the name of their window: what `tenants.limits` may
+#: say otherwise than the settings. A number, or null for no limit.
+REQUEST_LIMITS = (
+    "requests_per_minute",
+    "requests_per_hour",
+    "execution_requests_per_minute",
+    "execution_requests_per_hour",
+)
+UNLIMITED_REQUESTS: dict[str, None] = dict.fromkeys(REQUEST_LIMITS)
+
+_READ = text("""
+SELECT subscription_tier, limits, max_concurrent_executions, max_checkpoints_per_month, max_api_calls_per_month,
+       coalesce((SELECT calls FROM api_usage WHERE tenant_id = tenants.id AND month = :month), 0) AS calls
+FROM tenants WHERE id = :tenant
+""").bindparams(bindparam("month", type_=Date))
+
+_ADD_CALLS = text("""
+INSERT INTO api_usage (tenant_id, month, calls)
+SELECT counted.tenant_id, :month, counted.calls
+FROM unnest(:tenants, :calls) AS counted (tenant_id, calls)
+-- a tenant that is gone needs no bill
+JOIN tenants ON tenants.id = counted.tenant_id
+-- always in the same order, so that two processes do not wait for each other
+ORDER BY counted.tenant_id
+ON CONFLICT (tenant_id, month) DO UPDATE SET calls = api_usage.calls + excluded.calls
+RETURNING tenant_id, calls
+""").bindparams(
+    bindparam("tenants", type_=ARRAY(PG_UUID(as_uuid=True))),
+    bindparam("calls", type_=ARRAY(BIGINT)),
+    bindparam("month", type_=Date),
+)
+
+
+@dataclass(frozen=True)
+class TenantAllowance:
+    """What a tenant's row allows, and the requests that it is known to have sent this month."""
+
+    tier: str
+    overrides: Mapping[str, int | None]
+    max_concurrent_executions: int
+    max_checkpoints_per_month: int
+    max_api_calls_per_month: int
+    calls: int
+
+
+def month_of(moment: datetime | None = None) -> date:
+    """The month that quotas are counted in, as its first day in UTC."""
+    return (moment or now()).astimezone(UTC).date().replace(day=1)
+
+
+def next_month(month: date) -> datetime:
+    """When the quotas of a month begin anew."""
+    year, number = divmod(month.year * 12 + month.month, 12)
+    return datetime(year, number + 1, 1, tzinfo=UTC)
+
+
+async def read_allowance(session: AsyncSession, tenant_id: UUID, month: date) -> TenantAllowance | None:
+    """In a transaction of the platform itself; None for a tenant that is gone."""
+    row = (await session.execute(_READ, {"tenant": tenant_id, "month": month})).one_or_none()
+    if row is None:
+        return None
+    overrides: Any = json.loads(row.limits) if isinstance(row.limits, str) else row.limits
+    return TenantAllowance(
+        row.subscription_tier,
+        {name: value for name, value in overrides.items() if name in REQUEST_LIMITS},
+        row.max_concurrent_executions,
+        row.max_checkpoints_per_month,
+        row.max_api_calls_per_month,
+        row.calls,
+    )
+
+
+async def add_calls(session: AsyncSession, month: date, calls: Mapping[UUID, int]) -> dict[UUID, int]:
+    """Adds what a process counted to the requests of a month; the new sums. One statement for all tenants."""
+    values = {"month": month, "tenants": list(calls), "calls": list(calls.values())}
+    return {row.tenant_id: row.calls for row in await session.execute(_ADD_CALLS, values)}
+
+
+async def count_checkpoints(session: AsyncSession, tenant_id: UUID, month: date) -> int:
+    """How many checkpoints the tenant's runs made since a month began, as far as they are kept."""
+    began = datetime(month.year, month.month, 1, tzinfo=UTC)
+    query = select(func.count()).where(
+        col(Checkpoint.tenant_id) == tenant_id,
+        col(Checkpoint.created_at) >= began,
+        col(Checkpoint.created_at) < next_month(month),
+    )
+    return (await session.execute(query)).scalar_one()
