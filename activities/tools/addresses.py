@@ -1,4 +1,4 @@
-"""Which addresses the tool `http_request` may reach: public ones, and what the operator allows besides.
+"""Which addresses tools, connections and notifications may reach: public ones, and what the operator allows besides.
 
 A private service that answers whoever is inside the network (a database, a metadata service, this platform's own gateway)
 must not be within reach of a sentence that a model was talked into.

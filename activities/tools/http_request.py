@@ -1,28 +1,21 @@
 """The tool `http_request`: one HTTP request to the public internet, and to nothing else.
 
-`httpx-secure` opens the connection to the very address that was judged, so a name that resolves differently the second
-time gains nothing. Every redirect is judged like the first request.
+`guarded.py` judges the addresses; every redirect is judged like the first request.
 """
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import ipaddress
 import json as jsonlib
-import socket
-import ssl
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import httpx
-from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
 from pydantic import Field
 
 from activities.adapters.base import JsonObject, ToolFailed
-from activities.tools.addresses import Address, AddressPolicy
+from activities.tools.guarded import AddressRefused as AddressRefused
+from activities.tools.guarded import Guard
 
 MAX_BODY_BYTES = 256 * 1024
 MAX_REDIRECTS = 5
@@ -50,15 +43,11 @@ def only_reads(arguments: JsonObject) -> bool:
     return arguments.get("method", "GET") in _READS
 
 
-class AddressRefused(ToolFailed):
-    """The address is none that may be reached."""
-
-
 class HttpTool:
     """Holds what the operator allows; `http_request` is the tool."""
 
     def __init__(self, allow_private: Sequence[str]) -> None:
-        self._policy = AddressPolicy(allow_private)
+        self._guard = Guard(allow_private)
 
     async def http_request(
         self,
@@ -76,7 +65,7 @@ class HttpTool:
         request = _request(url, method, headers or {}, body, json)
         if method != "GET":
             request.headers.setdefault("Idempotency-Key", idempotency_key)
-        async with self._bounded(request.url.host, timeout) as client:
+        async with self._guard.bounded(request.url.host, timeout) as client:
             return await self._follow(client, request)
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str], timeout: float) -> int:
@@ -85,38 +74,16 @@ class HttpTool:
         Raises `AddressRefused` for what may not be reached, `ToolFailed` when no answer came; neither names more than the host.
         """
         request = httpx.Request("POST", url, headers=dict(headers), content=content)
-        async with self._bounded(request.url.host, timeout) as client:
-            await self._judge(request.url)
+        async with self._guard.bounded(request.url.host, timeout) as client:
+            await self._guard.judge(request.url)
             response = await client.send(request, stream=True, follow_redirects=False)
             await response.aclose()
             return response.status_code
 
-    @asynccontextmanager
-    async def _bounded(self, host: str, timeout: float) -> AsyncIterator[httpx.AsyncClient]:
-        """A client whose errors are told as `ToolFailed`."""
-        try:
-            async with asyncio.timeout(timeout), self._client(timeout) as client:
-                yield client
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise ToolFailed(f"{host} did not answer within {timeout:g} seconds.") from error
-        except SSRFProtectionError as error:
-            raise _refusal(error.hostname, error.ip_addr) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ToolFailed(f"The request to {host} failed: {error or type(error).__name__}") from error
-
-    def _client(self, timeout: float) -> httpx.AsyncClient:
-        # Without the environment: a proxy would open connections where nobody judges them.
-        client = httpx.AsyncClient(trust_env=False, verify=_ssl_context(), timeout=timeout)
-        return httpx_ssrf_protection(
-            client,
-            check_globally_reachable=False,
-            custom_validator=lambda host, address, _port: self._policy.allows(host, address),
-        )
-
     async def _follow(self, client: httpx.AsyncClient, request: httpx.Request) -> JsonObject:
         """Redirects are followed here, because httpx reads the whole body of each and sends every header on."""
         for _ in range(MAX_REDIRECTS + 1):
-            await self._judge(request.url)
+            await self._guard.judge(request.url)
             response = await client.send(request, stream=True, follow_redirects=False)
             try:
                 if response.next_request is None:
@@ -125,31 +92,6 @@ class HttpTool:
             finally:
                 await response.aclose()
         raise ToolFailed(f"More than {MAX_REDIRECTS} redirects; the last one led to {request.url}.")
-
-    async def _judge(self, url: httpx.URL) -> None:
-        """Refuses what can be refused without opening a connection: even a refused one would tell which ports are open."""
-        if url.scheme not in ("http", "https"):
-            raise AddressRefused(
-                f"The address must begin with http:// or https://, not with {url.scheme or 'nothing'!r}."
-            )
-        if url.userinfo:
-            raise AddressRefused("The address must hold no user name or password; use a header.")
-        if not url.host:
-            raise ToolFailed("The address names no host.")
-        if url.port is not None and not 0 < url.port < 65536:
-            raise ToolFailed(f"The address names the port {url.port}, which cannot be.")
-        for address in await _addresses(url):
-            if not self._policy.allows(url.host, address):
-                raise _refusal(url.host, address)
-
-
-async def _addresses(url: httpx.URL) -> list[Address]:
-    port = url.port or (443 if url.scheme == "https" else 80)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise ToolFailed(f"The host {url.host!r} cannot be found: {error}") from error
-    return [ipaddress.ip_address(entry[4][0]) for entry in found]
 
 
 def _request(url: str, method: str, headers: Mapping[str, str], body: str | None, json: Any) -> httpx.Request:
@@ -212,17 +154,3 @@ def _text(content: bytes, charset: str | None) -> str:
         return content.decode(charset or "utf-8", errors="replace")
     except LookupError:
         return content.decode("utf-8", errors="replace")
-
-
-def _refusal(host: str, address: Address | None) -> AddressRefused:
-    where = host if address is None or str(address) == host else f"{host} ({address})"
-    return AddressRefused(
-        f"{where} is not a public address, so it may not be reached. "
-        "The operator can allow it with OMIUM_HTTP_ALLOW_PRIVATE."
-    )
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    """One for all requests: reading the certificates takes longer than most requests."""
-    return httpx.create_ssl_context()
