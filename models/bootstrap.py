@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+from uuid import UUID
+
 from sqlalchemy import pool, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from models.database import SYSTEM_ROLE
 from models.keys import hash_key, visible_prefix
+from models.repositories.limits import UNLIMITED_REQUESTS
+from models.repositories.roles import add_system_roles, grant_system_role
 from models.tables import ApiKey, Tenant, User
 
 BOOTSTRAP_SLUG = "default"
+
+#: The first tenant belongs to whoever runs the installation: what is to protect others from it is wide.
+_OWN_LIMITS: dict[str, Any] = {
+    "limits": UNLIMITED_REQUESTS,
+    "max_concurrent_executions": 100,
+    "max_checkpoints_per_month": 2_000_000_000,
+    "max_api_calls_per_month": 2_000_000_000,
+}
 
 
 async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
@@ -25,11 +37,17 @@ async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
             # an owner that is no superuser is subject to row security too
             await session.execute(text(f"SET LOCAL ROLE {SYSTEM_ROLE}"))
             await session.execute(
-                insert(Tenant).values(_row(Tenant(name="Default", slug=BOOTSTRAP_SLUG))).on_conflict_do_nothing()
+                insert(Tenant)
+                .values(_row(Tenant(name="Default", slug=BOOTSTRAP_SLUG, **_OWN_LIMITS)))
+                .on_conflict_do_nothing()
             )
-            tenant = (await session.exec(select(Tenant).where(Tenant.slug == BOOTSTRAP_SLUG))).scalar_one()  # type: ignore[call-overload, arg-type]
-            user = User(tenant_id=tenant.id, email="admin@localhost", full_name="Administrator", role="owner")
+            tenant = (await session.execute(select(Tenant).where(Tenant.slug == BOOTSTRAP_SLUG))).scalar_one()  # type: ignore[arg-type]
+            user = User(tenant_id=tenant.id, email="admin@localhost", full_name="Administrator")
             await session.execute(insert(User).values(_row(user)).on_conflict_do_nothing())
+            await add_system_roles(session, tenant.id)
+            by_address = select(User.id).where(User.tenant_id == tenant.id, User.email == user.email)  # type: ignore[call-overload]
+            owner: UUID = (await session.execute(by_address)).scalar_one()
+            await grant_system_role(session, tenant.id, owner, "owner")
             digest = hash_key(pepper, api_key)
             key = ApiKey(
                 tenant_id=tenant.id,

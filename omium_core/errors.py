@@ -59,9 +59,36 @@ class PayloadTooLarge(OmiumError):
     status = 413
 
 
+class UriTooLong(OmiumError):
+    code = "URI_TOO_LONG"
+    status = 414
+
+
+class HeadersTooLarge(OmiumError):
+    code = "HEADERS_TOO_LARGE"
+    status = 431
+
+
 class NotAuthenticated(OmiumError):
     code = "AUTH_INVALID_CREDENTIALS"
     status = 401
+
+
+class TokenExpired(NotAuthenticated):
+    code = "AUTH_TOKEN_EXPIRED"
+
+
+class MfaRequired(NotAuthenticated):
+    """The password is right, and the account also asks for a code (`totp_code`)."""
+
+    code = "AUTH_MFA_REQUIRED"
+
+
+class TooManyAttempts(OmiumError):
+    """Wrong guesses came too often; `retry_after` in the details is in seconds."""
+
+    code = "AUTH_TOO_MANY_ATTEMPTS"
+    status = 429
 
 
 class NotPermitted(OmiumError):
@@ -74,6 +101,22 @@ class NotFound(OmiumError):
 
     code = "NOT_FOUND"
     status = 404
+
+
+class MemberNotFound(NotFound):
+    code = "MEMBER_NOT_FOUND"
+
+
+class RoleNotFound(NotFound):
+    code = "ROLE_NOT_FOUND"
+
+
+class InvitationNotFound(NotFound):
+    code = "INVITATION_NOT_FOUND"
+
+
+class SessionNotFound(NotFound):
+    code = "SESSION_NOT_FOUND"
 
 
 class WorkflowNotFound(NotFound):
@@ -110,6 +153,18 @@ class NotificationNotFound(NotFound):
     code = "NOTIFICATION_NOT_FOUND"
 
 
+class ScheduleNotFound(NotFound):
+    code = "SCHEDULE_NOT_FOUND"
+
+
+class WebhookNotFound(NotFound):
+    code = "WEBHOOK_NOT_FOUND"
+
+
+class WebhookDeliveryNotFound(NotFound):
+    code = "WEBHOOK_DELIVERY_NOT_FOUND"
+
+
 class ApprovalNotFound(NotFound):
     code = "APPROVAL_NOT_FOUND"
 
@@ -118,9 +173,65 @@ class ConsensusNotFound(NotFound):
     code = "CONSENSUS_NOT_FOUND"
 
 
+class ApiKeyNotFound(NotFound):
+    code = "API_KEY_NOT_FOUND"
+
+
+class RateLimitExceeded(OmiumError):
+    """Too many requests in a minute or an hour; `retry_after` says in how many seconds the next one is welcome."""
+
+    code = "RATE_LIMIT_EXCEEDED"
+    status = 429
+
+
+class QuotaExceeded(OmiumError):
+    """What a tenant may use in a month is used up; `resets_at` says when the next month begins."""
+
+    code = "QUOTA_EXCEEDED"
+    status = 429
+
+
+class ConnectionNotFound(NotFound):
+    code = "CONNECTION_NOT_FOUND"
+
+
 class Conflict(OmiumError):
     code = "CONFLICT"
     status = 409
+
+
+class EmailUnavailable(Conflict):
+    """The address cannot be registered: it is somebody's already."""
+
+    code = "AUTH_EMAIL_UNAVAILABLE"
+
+
+class EmailNotVerified(OmiumError):
+    code = "AUTH_EMAIL_NOT_VERIFIED"
+    status = 403
+
+
+class SignUpClosed(OmiumError):
+    """This installation takes new people by invitation only."""
+
+    code = "AUTH_SIGN_UP_CLOSED"
+    status = 403
+
+
+class NotSupported(Conflict):
+    """The identity provider in use does this elsewhere, or not at all."""
+
+    code = "AUTH_NOT_SUPPORTED"
+
+
+class RoleInUse(Conflict):
+    code = "ROLE_IN_USE"
+
+
+class LastOwner(Conflict):
+    """A tenant keeps at least one owner."""
+
+    code = "LAST_OWNER"
 
 
 class IdempotencyConflict(Conflict):
@@ -203,6 +314,13 @@ class TenantErased(NotFound):
     """The tenant's keys were destroyed: nothing that it stored can be read again."""
 
     code = "TENANT_ERASED"
+
+
+class ExternalServiceFailed(OmiumError):
+    """A service that a tenant's connection leads to did not do what was asked of it."""
+
+    code = "EXTERNAL_SERVICE_FAILED"
+    status = 424
 
 
 class Unavailable(OmiumError):

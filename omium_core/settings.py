@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ DEVELOPMENT_PEPPER = "omium-development-pepper"
 
 DEVELOPMENT_MASTER_KEY = "b21pdW0tZGV2ZWxvcG1lbnQtbWFzdGVyLWtleS0wMDE="
 
-FRAMEWORKS = ("langgraph", "crewai", "autogen", "semantic_kernel", "flow")
+FRAMEWORKS = ("langgraph", "crewai", "autogen", "semantic_kernel", "flow", "external")
 
 #: Top-level import names of the platform itself; a user's module must not shadow one of them.
 OWN_MODULES = frozenset({"api", "models", "workflows", "activities", "workers", "omium_core", "omium"})
@@ -57,6 +58,10 @@ class Settings(BaseSettings):
     #: Wraps the tenants' keys: 32 random bytes in base64. Several, separated by commas: the first wraps, all unwrap.
     master_key: SecretStr = SecretStr(DEVELOPMENT_MASTER_KEY)
     master_key_file: Path | None = None
+    #: A key of AWS KMS (id, ARN or alias) that wraps instead; a master key that is set beside it still unwraps.
+    kms_key_id: str | None = None
+    kms_region: str | None = None
+    kms_endpoint_url: str | None = None
     temporal_address: str = "127.0.0.1:7233"
     temporal_namespace: str = "default"
     temporal_ui_url: str = "http://127.0.0.1:8233"
@@ -81,6 +86,16 @@ class Settings(BaseSettings):
     worker_check_timeout: Seconds = 15.0
     bootstrap_api_key: SecretStr | None = None
 
+    # What stands between browsers, proxies and the API (docs/gateway.md)
+    #: Origins whose pages may call the API, such as https://app.example.com.
+    cors_origins: CommaSeparated = ()
+    #: Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed.
+    trusted_proxies: CommaSeparated = ()
+    #: Where the Temporal Web UI answers with the public path /temporal; the API shows it there to those who sign in.
+    temporal_ui_upstream: str | None = None
+    #: Seconds after which who signed in to the Web UI must do so again.
+    ui_session_seconds: Count = 3600
+
     # Workers
     #: The frameworks whose queues a worker process serves.
     frameworks: CommaSeparated = FRAMEWORKS
@@ -102,6 +117,27 @@ class Settings(BaseSettings):
     #: Touched when a process is ready; `omium up` waits for it.
     ready_file: Path | None = None
 
+    # Limits of tenants and keys (docs/limits.md); a tenant's row and a key may say otherwise
+    rate_limits_enabled: bool = True
+    #: `memory`, each API process for itself, or redis://user:password@host:port/number for one count of all of them.
+    rate_limit_store: SecretStr = SecretStr("memory")
+    #: Requests of a tenant.
+    requests_per_minute: Count = 600
+    requests_per_hour: Count = 6000
+    #: Requests of one key, or of one person, to executions, checkpoints and failures.
+    execution_requests_per_minute: Count = 200
+    execution_requests_per_hour: Count = 4000
+    #: Size of an execution's inputs as JSON.
+    max_input_bytes: Count = 4 * 1024 * 1024
+    #: Seconds between two writes of what was counted: requests of a month, last uses of keys.
+    usage_flush_interval: Seconds = 10.0
+    #: How many turns a tenant of each tier gets where several wait for the same workers.
+    fairness_weights: dict[str, Annotated[float, Field(ge=0.001, le=1000)]] = Field(
+        default_factory=lambda: {"starter": 1.0, "professional": 3.0, "enterprise": 10.0}
+    )
+    #: The part of a worker's steps that one tenant may have in flight, so that others find a place at once.
+    tenant_step_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+
     # Users' code and tools
     agent_path: CommaSeparated = ()
     agent_modules: CommaSeparated = ()
@@ -117,6 +153,31 @@ class Settings(BaseSettings):
     #: First pause between two attempts, in seconds; doubles each time, up to an hour.
     notification_retry_interval: Seconds = 2.0
 
+    # External connections
+    #: Seconds that a service outside has to answer one request.
+    connection_timeout: Seconds = 30.0
+    #: Seconds between two looks at a run of an external agent: at first, and at most.
+    external_poll_interval: Seconds = 1.0
+    external_poll_max_interval: Seconds = 15.0
+    #: Seconds for which a service may be out of reach until the step that waits for it counts as failed.
+    external_patience: Seconds = 600.0
+
+    # Outgoing webhooks
+    #: Seconds that an endpoint has to answer.
+    webhook_timeout: Seconds = 15.0
+    #: How often a delivery is tried until it counts as failed; with the pauses below, over nearly a day.
+    webhook_max_attempts: Count = 12
+    #: First pause between two attempts, in seconds; three times as long each time, up to six hours.
+    webhook_retry_interval: Seconds = 5.0
+    #: An endpoint that took nothing for this many seconds is switched off.
+    webhook_disable_after: Seconds = 3 * 86_400.0
+    #: Seconds in which the secret before still signs, when a secret is rotated.
+    webhook_secret_overlap: Seconds = 86_400.0
+    max_webhooks: Count = 20
+
+    # Schedules
+    max_schedules: Count = 1000
+
     # The model provider behind the gateway
     llm_base_url: str | None = None
     llm_api_key: SecretStr | None = None
@@ -125,10 +186,72 @@ class Settings(BaseSettings):
     llm_timeout: Seconds = 120.0
     model_prices: dict[str, ModelPrice] = Field(default_factory=dict)
 
-    @field_validator("frameworks", "agent_modules", "tool_modules", "http_allow_private", mode="before")
+    # Sign-in
+    #: Who knows the passwords: this installation, or a Supabase project.
+    identity_provider: Literal["local", "supabase"] = "local"
+    #: Where people reach the API; also the issuer of its tokens.
+    public_url: str = "http://127.0.0.1:8000"
+    #: The pages to which mails lead (/verify-email, /reset-password, /invitation); without them, mails hold the tokens alone.
+    app_url: str | None = None
+    #: Whether anybody may make a tenant, or only who was invited may join one.
+    sign_up: Literal["open", "invited"] = "open"
+    #: With it nobody gets a token before the address is confirmed, and no answer tells which addresses are known.
+    require_verified_email: bool = False
+    token_audience: str = "omium"
+    access_token_seconds: Count = 3600
+    refresh_token_days: Annotated[int, Field(ge=1, le=3650)] = 30
+    invitation_days: Annotated[int, Field(ge=1, le=365)] = 7
+    #: Cost of a password's hash (argon2id): KiB of memory, and passes over it.
+    password_memory_kib: Annotated[int, Field(ge=8, le=4_194_304)] = 65_536
+    password_passes: Annotated[int, Field(ge=1, le=100)] = 3
+    supabase_url: str | None = None
+    #: The project's publishable (anon) key.
+    supabase_key: SecretStr | None = None
+
+    # Mail
+    mail_sender: Literal["log", "smtp"] = "log"
+    mail_from: str = "Omium <omium@localhost>"
+    smtp_host: str = "127.0.0.1"
+    smtp_port: Port = 587
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_security: Literal["starttls", "tls", "none"] = "starttls"
+
+    @field_validator(
+        "frameworks",
+        "agent_modules",
+        "tool_modules",
+        "http_allow_private",
+        "cors_origins",
+        "trusted_proxies",
+        mode="before",
+    )
     @classmethod
     def _split_commas(cls, value: object) -> object:
         return _parts(value) if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if (
+                not parts.hostname
+                or "*" in origin
+                or origin not in (f"http://{parts.netloc}", f"https://{parts.netloc}")
+            ):
+                raise ValueError(f"{origin!r} is no origin, such as https://app.example.com (no path, no wildcard)")
+        return tuple(origin.lower() for origin in value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            try:
+                ip_network(entry, strict=False)
+            except ValueError:
+                raise ValueError(f"{entry!r} is no address and no network, such as 10.0.0.0/8 or ::1") from None
+        return value
 
     @field_validator("agent_path", mode="before")
     @classmethod
@@ -164,13 +287,17 @@ class Settings(BaseSettings):
                     f"OMIUM_AGENT_MODULES / OMIUM_TOOL_MODULES names {module!r}, but {top!r} is a module of Omium itself. "
                     "Rename yours, or put it inside a package with another name."
                 )
+        if self.identity_provider == "supabase" and not (self.supabase_url and self.supabase_key):
+            raise ConfigurationError(
+                "OMIUM_IDENTITY_PROVIDER is supabase: set OMIUM_SUPABASE_URL and OMIUM_SUPABASE_KEY (the publishable key)."
+            )
         unknown = sorted(set(self.frameworks) - set(FRAMEWORKS))
         if unknown:
             raise ConfigurationError(f"OMIUM_FRAMEWORKS names {unknown[0]!r}; known are: {', '.join(FRAMEWORKS)}.")
-        if self.environment == "production" and self.master_key_file is None and self._has_development_key:
+        if self.environment == "production" and self._uses_development_key:
             raise ConfigurationError(
                 "OMIUM_MASTER_KEY has its development default. Set it, or OMIUM_MASTER_KEY_FILE, to 32 random bytes in "
-                "base64: it protects everything that tenants store."
+                "base64, or OMIUM_KMS_KEY_ID: it protects everything that tenants store."
             )
         if self.environment == "production" and self.api_key_pepper.get_secret_value() == DEVELOPMENT_PEPPER:
             raise ConfigurationError(
@@ -180,8 +307,17 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def _has_development_key(self) -> bool:
-        return self.master_key.get_secret_value() == DEVELOPMENT_MASTER_KEY
+    def _uses_development_key(self) -> bool:
+        if self.master_key_file is not None:
+            return False
+        listed = self.master_key.get_secret_value()
+        return DEVELOPMENT_MASTER_KEY in listed and not (self.kms_key_id and listed == DEVELOPMENT_MASTER_KEY)
+
+    @property
+    def has_master_key(self) -> bool:
+        """Whether a master key is set, or its development default may be used."""
+        is_set = self.master_key_file is not None or self.master_key.get_secret_value() != DEVELOPMENT_MASTER_KEY
+        return is_set or self.environment == "development"
 
     def owner_url(self) -> str:
         """The address of the database for those who change its tables."""

@@ -1,12 +1,12 @@
-"""Tenants, their people and their keys."""
+"""Tenants and their keys."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, LargeBinary, String
+from sqlalchemy import BigInteger, CheckConstraint, LargeBinary, String, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
@@ -35,30 +35,20 @@ class Tenant(Table, table=True):
     billing_email: str | None = Field(default=None, max_length=255)
     billing_address: dict[str, Any] | None = json_field()
     settings: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    #: What the operator allows this tenant beyond or below the defaults; see `models.repositories.limits`.
+    limits: dict[str, Any] = json_field(
+        default_factory=dict, nullable=False, sa_column_kwargs={"server_default": text("'{}'")}
+    )
     created_at: datetime = time_field()
     updated_at: datetime = time_field()
     deleted_at: datetime | None = optional_time_field()
 
 
-class User(Table, table=True):
-    """A person who works for a tenant."""
-
-    __tablename__ = "users"
-
-    id: UUID = id_field()
-    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
-    email: str = Field(max_length=255, unique=True)
-    full_name: str | None = Field(default=None, max_length=255)
-    avatar_url: str | None = Field(default=None, max_length=500)
-    role: str = Field(default="member", max_length=50)
-    is_active: bool = True
-    last_login_at: datetime | None = optional_time_field()
-    created_at: datetime = time_field()
-    updated_at: datetime = time_field()
-
-
 class ApiKey(Table, table=True):
-    """A key for programs. Only its HMAC is stored; `key_prefix` is what people recognise it by."""
+    """A key for programs. Only its HMAC is stored; `key_prefix` is what people recognise it by.
+
+    After a rotation the key before works until `previous_expires_at`, under the same id.
+    """
 
     __tablename__ = "api_keys"
 
@@ -68,12 +58,30 @@ class ApiKey(Table, table=True):
     name: str = Field(max_length=255)
     key_prefix: str = Field(max_length=20, index=True)
     key_hash: str = Field(max_length=64, unique=True)
+    previous_hash: str | None = Field(default=None, max_length=64, unique=True)
+    previous_expires_at: datetime | None = optional_time_field()
+    rotated_at: datetime | None = optional_time_field()
     scopes: list[str] = Field(default_factory=lambda: ["read", "write"], sa_type=ARRAY(String(50)))
+    #: What the key holds of that which its scopes give; all of it where this is None.
+    permissions: list[str] | None = Field(default=None, sa_type=ARRAY(String(100)))
+    #: Requests that the key may send to the routes of executions; the tenant's numbers where these are None.
+    rate_limit_per_minute: int | None = None
+    rate_limit_per_hour: int | None = None
     last_used_at: datetime | None = optional_time_field()
     expires_at: datetime | None = optional_time_field()
     revoked_at: datetime | None = optional_time_field()
     is_active: bool = True
     created_at: datetime = time_field()
+
+
+class ApiUsage(Table, table=True):
+    """How many requests a tenant sent in a month (in UTC). API processes add to it every few seconds."""
+
+    __tablename__ = "api_usage"
+
+    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
+    month: date = Field(primary_key=True)
+    calls: int = Field(default=0, sa_type=BigInteger)
 
 
 class TenantKey(Table, table=True):
