@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -71,8 +72,10 @@ class RunEnded(StepError):
 class Records:
     """Reads and writes what a run leaves in PostgreSQL. Belongs to one event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, place_freed: Callable[[UUID], None] | None = None) -> None:
+        """`place_freed` is told the tenant of each run that needs no place among those that run any more."""
         self._database = database
+        self._place_freed = place_freed
         # a version never changes, so its definition may be kept
         self._definitions: LRUCache[str, JsonObject] = LRUCache(maxsize=256)
 
@@ -95,6 +98,11 @@ class Records:
         )
         self._definitions[version_id] = version.workflow_definition
         return version.workflow_definition
+
+    def place_freed(self, tenant_id: str) -> None:
+        """A run of this tenant ended or paused: another may begin."""
+        if self._place_freed is not None:
+            self._place_freed(UUID(tenant_id))
 
     async def inputs(self, step: StepInput) -> Stored:
         """The run's inputs."""
@@ -154,6 +162,8 @@ class Records:
                 postconditions=done.postconditions,
             ),
         )
+        if done.next_step is None and not step.node:
+            self.place_freed(step.tenant_id)
         if recorded.checkpoint_id is None:
             return await self._made_before(step, attempt)
         return StepOutcome(

@@ -23,7 +23,9 @@ from activities.policies.texts import filled
 from activities.records import Records
 from activities.stores.values import Stored, ValueStore
 from models.database import Database
+from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
+from models.repositories.queue import is_waiting
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.steps import NAME_LENGTH
 from models.tables import Agent, Approval, ConsensusLog, Execution, ExecutionEvent, Failure, RecoveryAction
@@ -49,6 +51,8 @@ class RunRecords:
         """The run parks or goes on."""
         async with heartbeat():
             await self._database.run(UUID(state.tenant_id), lambda db: _record_state(db, state), patience=PATIENCE)
+        if state.status != "running":
+            self._records.place_freed(state.tenant_id)
 
     @activity.defn(name="record_failure")
     async def record_failure(self, failure: FailureInput) -> None:
@@ -68,6 +72,7 @@ class RunRecords:
         """A run that ended before, or was taken up since, stays as it is."""
         outputs = await self._outputs(end) if end.is_flow else None
         await self._database.run(UUID(end.tenant_id), lambda db: _finish(db, end, outputs), patience=PATIENCE)
+        self._records.place_freed(end.tenant_id)
 
     async def _outputs(self, end: FinishInput) -> Stored:
         """What a flow gives: made of the states that its nodes ended with."""
@@ -85,6 +90,27 @@ class RunRecords:
 
         version_id = await self._database.run(UUID(end.tenant_id), work)
         return await self._records.version(end.tenant_id, str(version_id))
+
+
+async def cancel_waiting(database: Database, tenant_id: UUID, execution_id: UUID, reason: str) -> bool:
+    """Ends an execution that waits for its turn, so that it never begins. False when its turn has come meanwhile."""
+
+    async def work(db: AsyncSession) -> bool:
+        execution = await ExecutionRepository(db, tenant_id).get(execution_id, lock=True)
+        if not is_waiting(execution):
+            return False
+        end = FinishInput(
+            tenant_id=str(tenant_id),
+            execution_id=str(execution_id),
+            lineage=execution.lineage,
+            retry=execution.retry_count,
+            status="cancelled",
+            message=reason,
+        )
+        await _finish(db, end, None)
+        return True
+
+    return await database.run(tenant_id, work)
 
 
 async def _record_state(db: AsyncSession, state: StateInput) -> None:

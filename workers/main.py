@@ -32,7 +32,9 @@ from activities.steps import StepActivities
 from activities.stores.factory import open_object_store
 from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
+from activities.turns import Turns
 from models.database import open_database
+from omium_core import temporal
 from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
@@ -55,7 +57,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         gateway.start()
         agents_loop = LoopThread("omium-agents")
         database = open_database(settings)
-        records = Records(database)
+        turns = Turns(database, settings)
+        records = Records(database, turns.place_freed)
         values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
         frameworks = Frameworks(settings, Path(scratch), registry, agents_loop, values)
         questions = Questions(database, values)
@@ -82,6 +85,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 frameworks,
                 Reconciler(client, database, run_records, settings),
                 Notifier(database, settings),
+                turns,
                 stop,
             )
         finally:
@@ -97,25 +101,29 @@ async def _serve_queues(
     frameworks: Frameworks,
     reconciler: Reconciler,
     notifier: Notifier,
+    turns: Turns,
     stop: asyncio.Event,
 ) -> None:
-    workers = [build_worker(client, framework, settings, activities) for framework in settings.frameworks]
+    # frameworks may share a queue, and a process may serve a queue once
+    by_queue = {temporal.queue_for(framework): framework for framework in settings.frameworks}
+    workers = [build_worker(client, framework, settings, activities) for framework in by_queue.values()]
     serving = [asyncio.create_task(worker.run()) for worker in workers]
     log.info("worker is ready", frameworks=settings.frameworks)
     if settings.ready_file is not None:
         settings.ready_file.touch()
     repairing = asyncio.create_task(reconciler.run())
     notifying = asyncio.create_task(notifier.run())
+    giving = asyncio.create_task(turns.run(client))
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((stopping, repairing, *serving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((stopping, repairing, giving, *serving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (repairing, notifying, preloading, stopping):
+        for task in (repairing, notifying, giving, preloading, stopping):
             task.cancel()
         # each waits for its pollers: all at once, or the last queue would wait for all others
         await asyncio.gather(*(worker.shutdown() for worker in workers))
-    for task in (*serving, repairing):
+    for task in (*serving, repairing, giving):
         if task.done() and not task.cancelled():
             task.result()
 

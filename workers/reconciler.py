@@ -21,14 +21,15 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.launch import launch
 from activities.position import load_position
 from activities.run_records import RunRecords
+from activities.turns import start_waiting
 from models.database import Database, is_database_away
 from models.repositories.executions import (
     ExecutionRepository,
     Known,
-    pending_executions,
     running_among,
     running_executions,
 )
+from models.repositories.queue import admitted_executions, tenants_waiting
 from models.tables import Execution
 from models.wire import FinishInput
 from omium_core import temporal
@@ -84,8 +85,10 @@ class Reconciler:
             if not (await db.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _LOCK})).scalar():
                 return
             # the lock is held to the end, so that nobody repairs the same row at the same time
-            for known in await pending_executions(db, older_than=PENDING_GRACE):
+            for known in await admitted_executions(db, older_than=PENDING_GRACE):
                 await self._start(*known)
+            for tenant_id in await tenants_waiting(db):
+                await start_waiting(self._client, self._database, self._settings, tenant_id)
             for known in (*await self._closed_lately(db), *await self._silent(db)):
                 await self._ask_after(await self._row(*known))
 

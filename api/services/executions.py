@@ -19,7 +19,7 @@ from api.auth.principal import Principal
 from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionDetail, ExecutionSummary
 from api.services import idempotency, views
-from api.services.launching import launch_now
+from api.services.launching import launch_admitted
 from api.services.lineage import present_steps
 from api.wiring import Wiring
 from models.repositories.approvals import ApprovalRepository
@@ -29,6 +29,7 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import LineageRepository
+from models.repositories.queue import admit
 from models.tables import Execution, ExecutionEvent
 from omium_core.errors import InvalidInput
 
@@ -76,6 +77,7 @@ class ExecutionService:
                     triggered_by=caller.user_id,
                 )
                 await idempotency.claim(session, caller, key, wish.hash(), execution.id)
+                admitted = await admit(session, caller.tenant_id)
         except idempotency.KeyTaken:
             # another request with this key committed while we were making ours, which is rolled back
             async with self._process.database.transaction(caller.tenant_id) as session:
@@ -84,7 +86,7 @@ class ExecutionService:
                 raise
             return earlier
         STARTED.labels(execution.framework).inc()
-        await launch_now(self._process, execution)
+        await launch_admitted(self._process, execution, admitted)
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:

@@ -14,11 +14,12 @@ from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionSummary
 from api.schemas.steering import ForkRequest
 from api.services import idempotency, views
-from api.services.launching import launch_now
+from api.services.launching import launch_admitted
 from api.wiring import Wiring
 from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
+from models.repositories.queue import admit
 from models.tables import Execution
 from omium_core.errors import CheckpointNotFound, InvalidInput, Problem
 
@@ -47,6 +48,7 @@ class ForkService:
                     return await self._shown(made)
                 made = await self._make(session, caller, execution_id, wanted)
                 await idempotency.claim(session, caller, key, digest, made.id)
+                admitted = await admit(session, caller.tenant_id)
         except idempotency.KeyTaken:
             async with database.transaction(caller.tenant_id) as session:
                 made = await self._earlier(session, caller, key, digest)
@@ -54,7 +56,7 @@ class ForkService:
                 raise
             return await self._shown(made)
         if made.status == "pending":
-            await launch_now(self._process, made)
+            await launch_admitted(self._process, made, admitted)
         return await self._shown(made)
 
     async def _make(

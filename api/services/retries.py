@@ -10,13 +10,14 @@ from activities import questions
 from api.auth.principal import Principal
 from api.schemas.executions import ExecutionSummary
 from api.services import idempotency, views
-from api.services.launching import launch_now
+from api.services.launching import launch_admitted
 from api.services.steering import SteeringService
 from api.wiring import Wiring
 from models.repositories.approvals import ApprovalRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.journal import JournalRepository
+from models.repositories.queue import admit, queue_again
 from models.tables import Execution, ExecutionEvent
 from models.tables.base import now
 from omium_core.errors import ExecutionCannotResume, ExecutionCannotRetry
@@ -61,7 +62,8 @@ class RetryService:
                 )
             await idempotency.claim(session, caller, key, digest, execution_id)
             await self._make_ready(session, execution)
-        await launch_now(self._process, execution)
+            admitted = await admit(session, caller.tenant_id)
+        await launch_admitted(self._process, execution, admitted)
         return views.execution_summary(execution, usage)
 
     @staticmethod
@@ -75,8 +77,8 @@ class RetryService:
                 await questions.reopen(session, tenant_id, execution.id, agent.lineage, agent.step_index)
         await approvals.set_aside(execution.id, execution.lineage)
         await FailureRepository(session, tenant_id).take_up(execution.id)
-        execution.status, execution.error_message, execution.completed_at = "pending", None, None
-        execution.reason = None
+        queue_again(execution)
+        execution.error_message, execution.completed_at, execution.reason = None, None, None
         execution.retry_count += 1
         execution.updated_at = now()
         session.add(execution)

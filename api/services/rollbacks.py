@@ -20,6 +20,7 @@ from api.wiring import Wiring
 from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
+from models.repositories.queue import is_waiting
 from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import TargetRepository
 from models.tables import Execution, Rollback
@@ -106,6 +107,11 @@ class RollbackService:
                 before = execution.status
                 async with self._process.database.transaction(execution.tenant_id) as session:
                     execution = await ExecutionRepository(session, execution.tenant_id).get(execution.id)
+                if is_waiting(execution):
+                    raise RollbackFailed(
+                        "The execution waits for its turn to run; cancel it, then roll back.",
+                        execution_id=str(execution.id),
+                    ) from None
                 if execution.status == "pending":
                     await launch_now(self._process, execution)
                 elif isinstance(refused, RollbackFailed) and execution.status == before and attempt == _TRIES - 1:

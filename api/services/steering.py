@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from activities.run_records import cancel_waiting
 from api.auth.principal import Principal
 from api.schemas.executions import ExecutionSummary
 from api.schemas.steering import (
@@ -22,6 +23,7 @@ from api.services.launching import launch_now, start_for
 from api.wiring import Wiring
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
+from models.repositories.queue import is_waiting
 from models.tables import Execution
 from models.tables.base import now
 from models.wire_commands import CancelCommand, CommandResult, PauseCommand, ResumeCommand
@@ -118,6 +120,10 @@ class SteeringService:
         # what a repeated command did is known to the run, also when it has ended since
         if not repeated and execution.status in ENDED:
             raise refusal(action, execution_id, execution.status)
+        if is_waiting(execution) and action == "cancel":
+            cancelled = await cancel_waiting(self._process.database, caller.tenant_id, execution_id, command.reason)
+            if cancelled:
+                return CommandResult(state="cancelled")
         for _ in range(_STARTS):
             try:
                 return await commands.send(self._process, execution, action, command)
@@ -131,6 +137,8 @@ class SteeringService:
                     return await commands.send_with_start(self._process, execution, action, command, start)
                 if execution.status != "pending":
                     raise refusal(action, execution_id, execution.status) from None
+                if is_waiting(execution):
+                    raise _still_waits(action, execution_id) from None
                 await launch_now(self._process, execution)
         raise Unavailable("The run could not be started yet; try again in a moment.")
 
@@ -144,6 +152,15 @@ class SteeringService:
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
             usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
         return views.execution_summary(execution, usage.get(execution_id, []), result)
+
+
+def _still_waits(action: str, execution_id: UUID) -> Conflict:
+    kind, done = _REFUSALS[action]
+    return kind(
+        f"An execution that waits for its turn cannot be {done}; it can be cancelled.",
+        execution_id=str(execution_id),
+        status="pending",
+    )
 
 
 def refusal(action: str, execution_id: UUID, status: str) -> Conflict:

@@ -105,17 +105,6 @@ class ExecutionRepository(Repository):
 Known = tuple[UUID, UUID]
 
 
-async def pending_executions(session: AsyncSession, *, older_than: float, limit: int = 100) -> list[Known]:
-    """Those of all tenants that were committed but not begun for `older_than` seconds: for the reconciler."""
-    query = (
-        select(col(Execution.tenant_id), col(Execution.id))
-        .where(col(Execution.status) == "pending", col(Execution.updated_at) < now() - timedelta(seconds=older_than))
-        .order_by(col(Execution.id))
-        .limit(limit)
-    )
-    return [(row[0], row[1]) for row in await session.execute(query)]
-
-
 async def running_executions(
     session: AsyncSession, *, older_than: float, after: UUID | None, limit: int = 100
 ) -> list[Known]:
