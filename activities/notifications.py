@@ -95,7 +95,7 @@ def _payload(event: ExecutionEvent, execution: Execution) -> dict[str, Any]:
             "id": str(event.id),
             "type": event.event_type,
             "at": event.created_at.isoformat(),
-            "data": event.data,
+            "data": event.told,
         },
         "execution": {
             "id": str(execution.id),

@@ -11,7 +11,7 @@ from activities import next_lineage
 from activities.position import load_position
 from activities.rollback_plan import left_steps, plan_to
 from activities.sources import Continuation, Source, base_rows
-from models.repositories.effects import ROLLING_BACK, storable
+from models.repositories.effects import ROLLING_BACK
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.lineages import LineageRepository, Path
@@ -86,7 +86,7 @@ async def begin(db: AsyncSession, wish: RollbackInput, source: Source) -> Rollba
         triggered_by=await _user(db, wish),
         trigger_reason=wish.reason[:_REASON_LENGTH],
         trigger_type=wish.trigger_type,
-        edits={"blob": wish.edits_blob} if wish.edits_blob else storable(wish.edits) or None,
+        edits={"blob": wish.edits_blob} if wish.edits_blob else wish.edits or None,
         meta={"reason": execution.reason, "actor": wish.actor},
     )
     db.add(rollback)

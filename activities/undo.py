@@ -21,7 +21,7 @@ from activities.adapters.base import JsonObject, ToolFailed
 from activities.step_errors import storable
 from activities.tools.registry import ToolRegistry, UnusableResult
 from models.database import Database
-from models.repositories.effects import EffectRepository, as_written, standing_beyond
+from models.repositories.effects import EffectRepository, standing_beyond
 from models.repositories.lineages import Path
 from models.tables import Effect, ExecutionEvent, Rollback
 
@@ -79,10 +79,11 @@ class Saga:
 
     async def _call_inverse(self, effect: Effect, inverse: str) -> None:
         await self._set(effect, "undoing")
-        arguments, result = as_written(effect.arguments), as_written(effect.result)
         key = f"undo-{effect.idempotency_key}"
         try:
-            await self._persistently(lambda: self._tools.undo(effect.tool, inverse, arguments, result, key))
+            await self._persistently(
+                lambda: self._tools.undo(effect.tool, inverse, effect.arguments, effect.result, key)
+            )
         except ToolFailed as failure:
             await self._set(effect, "undoing", error=str(failure))
             raise UndoFailed(effect, str(failure)) from failure
@@ -106,7 +107,7 @@ class Saga:
         execution_id, key = effect.execution_id, effect.idempotency_key
         try:
             result = await self._persistently(
-                lambda: self._tools.run(effect.tool, as_written(effect.arguments), effect.idempotency_key)
+                lambda: self._tools.run(effect.tool, effect.arguments, effect.idempotency_key)
             )
         except UnusableResult:
             await self._commit(lambda db: self._effects(db).settle(execution_id, key, "done"))

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import Row, TextClause
+from sqlalchemy import Row, TextClause, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession as PlainAsyncSession
+from sqlalchemy.orm import Session as PlainSession
+from sqlmodel import Session as ModelSession
 from sqlmodel.ext.asyncio.session import AsyncSession
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from models.keyring import TenantKeyring
+from models.logins import APPLICATION_ROLE as APPLICATION_ROLE
+from models.logins import SYSTEM_ROLE as SYSTEM_ROLE
+from models.logins import refuse_if_unbound
 from models.sealing import sealed_with
-from omium_core.keyring import KeyWrapper, MasterKeys
+from omium_core.keyring import Cipher, KeyWrapper
+from omium_core.master_keys import open_master_keys
 from omium_core.settings import Settings
 
 T = TypeVar("T")
@@ -46,9 +53,17 @@ def is_database_away(error: BaseException) -> bool:
     )
 
 
-#: Roles of PostgreSQL, made by the migrations: neither owns a table, and both are subject to row security.
-APPLICATION_ROLE = "omium_app"
-SYSTEM_ROLE = "omium_system"
+class _AsyncSession(AsyncSession):
+    """SQLModel's session, with SQLAlchemy's own `execute`: SQLModel's warns at each call that `exec` is to be preferred."""
+
+    class sync_session_class(ModelSession):
+        execute = PlainSession.execute
+
+    execute = PlainAsyncSession.execute
+
+
+#: Seconds that a connection has to end a transaction that failed.
+_LAST_WORD = 5.0
 
 
 class Database:
@@ -58,7 +73,8 @@ class Database:
     (`system`), which sees the few columns that are needed before a tenant is known and no sealed value.
     """
 
-    def __init__(self, url: str, wrapper: KeyWrapper, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, wrapper: KeyWrapper, *, pool_size: int = 10, strict: bool = False) -> None:
+        """`strict`: only as a login to which row security applies; any other gets a `ConfigurationError`."""
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,
@@ -71,6 +87,8 @@ class Database:
             # errors are logged and may reach Temporal's history: values are users' texts
             hide_parameters=True,
         )
+        if strict:
+            event.listen(self.engine.sync_engine, "connect", refuse_if_unbound)
         self._most = 2 * pool_size
         self.keys = TenantKeyring(self, wrapper)
 
@@ -87,7 +105,9 @@ class Database:
     @asynccontextmanager
     async def system(self) -> AsyncIterator[AsyncSession]:
         """A session whose block is one transaction of the platform itself."""
-        async with self._begun(f"BEGIN; SET LOCAL ROLE {SYSTEM_ROLE}") as session:
+        # the connection may have been a tenant's
+        begin = f"BEGIN; SET LOCAL ROLE {SYSTEM_ROLE}; SET LOCAL omium.tenant_id = ''"
+        async with self._begun(begin) as session:
             yield session
 
     async def run(self, tenant_id: UUID, work: Callable[[AsyncSession], Awaitable[T]], *, patience: float = 60.0) -> T:
@@ -99,6 +119,13 @@ class Database:
             with attempt:
                 async with self.transaction(tenant_id) as session:
                     return await work(session)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def cipher(self, tenant_id: UUID, *, patience: float = 60.0) -> Cipher:
+        """The tenant's cipher, for those who write sealed columns by `statement`; as patient as `run`."""
+        async for attempt in self._patiently(patience):
+            with attempt:
+                return await self.keys.cipher(tenant_id)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def statement(
@@ -122,11 +149,14 @@ class Database:
     async def _begun(self, begin: str) -> AsyncIterator[AsyncSession]:
         async with self._connection(begin) as connection:
             try:
-                async with AsyncSession(connection, expire_on_commit=False) as session, session.begin():
+                async with _AsyncSession(connection, expire_on_commit=False) as session, session.begin():
                     yield session
-                await _raw(await connection.get_raw_connection(), "COMMIT")
+                done = await _raw(await connection.get_raw_connection(), "COMMIT")
+                if done != "COMMIT":
+                    # PostgreSQL ends a transaction in which a statement failed like this, and calls it no error
+                    raise RuntimeError("Nothing was committed: the block went on after an error of the database.")
             except BaseException:
-                await asyncio.shield(_abandon(connection))
+                await _to_the_end(_abandon(connection))
                 raise
 
     @asynccontextmanager
@@ -138,12 +168,12 @@ class Database:
                     try:
                         await _raw(await connection.get_raw_connection(), begin)
                     except Exception as error:
-                        await connection.invalidate(error)
+                        await _to_the_end(connection.invalidate(error))
                         if left and is_database_away(error):
                             continue
                         raise
                     except BaseException:
-                        await asyncio.shield(connection.invalidate())
+                        await _to_the_end(connection.invalidate())
                         raise
                 yield connection
                 return
@@ -160,13 +190,14 @@ class Database:
 
 def open_database(settings: Settings) -> Database:
     """The database that the settings name, with their master keys. `ConfigurationError` when these cannot be read."""
-    url = settings.database_url.get_secret_value()
-    return Database(url, MasterKeys(settings.master_keys()), pool_size=settings.database_pool_size)
+    url, strict = settings.database_url.get_secret_value(), settings.environment == "production"
+    return Database(url, open_master_keys(settings), pool_size=settings.database_pool_size, strict=strict)
 
 
-async def _raw(fairy: Any, statements: str) -> None:
-    """Statements without parameters in one round trip, as only the driver itself sends them."""
-    await fairy.driver_connection.execute(statements)
+async def _raw(fairy: Any, statements: str) -> str:
+    """Statements without parameters in one round trip, as only the driver itself sends them; what the last one says."""
+    status: str = await fairy.driver_connection.execute(statements)
+    return status
 
 
 async def _belong_to(connection: AsyncConnection, tenant_id: UUID) -> None:
@@ -179,8 +210,25 @@ async def _belong_to(connection: AsyncConnection, tenant_id: UUID) -> None:
 
 
 async def _abandon(connection: AsyncConnection) -> None:
-    """Ends what was begun on it; a connection that does not do that is thrown away."""
+    """Ends what was begun on it; a connection that does not do that at once is thrown away."""
+    if connection.invalidated:
+        return
     try:
-        await _raw(await connection.get_raw_connection(), "ROLLBACK")
+        async with asyncio.timeout(_LAST_WORD):
+            await _raw(await connection.get_raw_connection(), "ROLLBACK")
     except Exception as error:
         await connection.invalidate(error)
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Waits until it is done, however often the waiting task is cancelled: a connection that is still busy must not go
+    back to the pool."""
+    task, cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        raise asyncio.CancelledError
+    task.result()

@@ -31,17 +31,19 @@ _ID_BYTES = 16
 
 
 class KeyWrapper(Protocol):
-    """What holds the master key: the settings, or a key management service. `context` is bound to what is wrapped."""
+    """What holds the master key: the settings, or a key management service. `context` is bound to what is wrapped.
+
+    Every master key has an id, which lies beside what it wrapped.
+    """
 
     async def wrap(self, key: bytes, context: bytes) -> tuple[str, bytes]:
-        """The id of the master key that was used, and the wrapped key."""
+        """The id of the master key that was used, and the wrapped key. Raises `Unavailable` when it cannot be reached."""
 
     async def unwrap(self, master_id: str, wrapped: bytes, context: bytes) -> bytes:
         """The key; raises `KeyUnavailable`."""
 
-    @property
-    def current(self) -> str:
-        """Id of the master key that wraps from now on."""
+    def holds(self, master_id: str) -> bool:
+        """Whether a key that this master key wrapped can be unwrapped here, as far as the id tells."""
 
 
 class MasterKeys:
@@ -70,6 +72,28 @@ class MasterKeys:
             return key.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
         except InvalidTag as error:
             raise KeyUnavailable("A wrapped key is damaged, or belongs to another tenant.") from error
+
+    def holds(self, master_id: str) -> bool:
+        return master_id in self._keys
+
+
+class Wrappers:
+    """Several holders of master keys: the first wraps, each unwraps its own, so that one can take over from another."""
+
+    def __init__(self, first: KeyWrapper, *others: KeyWrapper) -> None:
+        self._all = (first, *others)
+
+    async def wrap(self, key: bytes, context: bytes) -> tuple[str, bytes]:
+        return await self._all[0].wrap(key, context)
+
+    async def unwrap(self, master_id: str, wrapped: bytes, context: bytes) -> bytes:
+        for wrapper in self._all:
+            if wrapper.holds(master_id):
+                return await wrapper.unwrap(master_id, wrapped, context)
+        raise KeyUnavailable(f"Nothing here holds the master key {master_id}.")
+
+    def holds(self, master_id: str) -> bool:
+        return any(wrapper.holds(master_id) for wrapper in self._all)
 
 
 def new_master_key() -> str:
@@ -108,34 +132,43 @@ class Cipher:
         self._bound = tenant_id.bytes
         self._keys = keys
 
-    def seal(self, data: bytes) -> bytes:
+    def seal(self, data: bytes, context: bytes = b"") -> bytes:
+        """`context` says what the value is (the name of an object): it opens with the same one only."""
         nonce = os.urandom(_NONCE_BYTES)
-        return self._head + nonce + self._sealing.encrypt(nonce, data, self._bound)
+        return self._head + nonce + self._sealing.encrypt(nonce, data, self._bound + context)
 
-    def open(self, sealed: bytes) -> bytes:
+    def open(self, sealed: bytes, context: bytes = b"") -> bytes:
         """What was sealed. Raises `KeyUnavailable` when the key is gone or the bytes are not whole.
 
         What was written before values were sealed is marked as plain, and is read as it is.
         """
         if sealed[:1] == _PLAIN:
             return sealed[1:]
-        start = 1 + _ID_BYTES
+        start, end = 1 + _ID_BYTES, 1 + _ID_BYTES + _NONCE_BYTES
         cipher = self._ciphers.get(sealed[1:start])
         if sealed[:1] != _SEALED or cipher is None:
             raise KeyUnavailable("The key that sealed a value is not among the tenant's keys.")
         try:
-            return cipher.decrypt(sealed[start : start + _NONCE_BYTES], sealed[start + _NONCE_BYTES :], self._bound)
-        except InvalidTag as error:
+            return cipher.decrypt(sealed[start:end], sealed[end:], self._bound + context)
+        except (InvalidTag, ValueError) as error:
+            # a value that was cut off has no whole nonce
             raise KeyUnavailable("A sealed value is damaged, or belongs to another tenant.") from error
 
     def seal_json(self, value: Any) -> bytes:
-        return self.seal(json.dumps(value, separators=(",", ":"), allow_nan=False).encode())
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        # as they are: two halves of a pair, escaped one after the other, would come back as one character
+        return self.seal(text.encode(errors="surrogatepass"))
 
     def open_json(self, sealed: bytes) -> Any:
         return json.loads(self.open(sealed))
 
+    @property
+    def head(self) -> bytes:
+        """What everything begins with that the present key seals."""
+        return self._head
+
     def is_current(self, sealed: bytes) -> bool:
-        """Whether the newest key sealed this."""
+        """Whether the present key sealed this."""
         return sealed.startswith(self._head)
 
     def seal_token(self, token: str) -> str:
@@ -148,8 +181,24 @@ class Cipher:
         except InvalidToken as error:
             raise KeyUnavailable("A connection's token cannot be opened: its key is gone.") from error
 
+    def reseal_token(self, sealed: str) -> str:
+        """The same secret as a token of the present key."""
+        return self.seal_token(self.open_token(sealed))
+
+    def is_current_token(self, sealed: str) -> bool:
+        """Whether the present key made this token."""
+        try:
+            Fernet(_fernet_key(self._keys[0])).decrypt(sealed.encode())
+        except InvalidToken:
+            return False
+        return True
+
     def _fernet(self) -> MultiFernet:
-        return MultiFernet([Fernet(base64.urlsafe_b64encode(_derived(key.secret, b"fernet"))) for key in self._keys])
+        return MultiFernet([Fernet(_fernet_key(key)) for key in self._keys])
+
+
+def _fernet_key(key: DataKey) -> bytes:
+    return base64.urlsafe_b64encode(_derived(key.secret, b"fernet"))
 
 
 def _derived(secret: bytes, purpose: bytes) -> bytes:

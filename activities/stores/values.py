@@ -54,8 +54,7 @@ class ValueStore:
     async def keep(self, tenant_id: str, value: Any) -> Stored:
         """Stores a value in the row if it is small enough for one, else as a blob."""
         data = dump(value)
-        # PostgreSQL's jsonb cannot hold a NUL character
-        if len(data) <= self._inline_bytes and b"\\u0000" not in data:
+        if len(data) <= self._inline_bytes:
             return Stored(inline=value)
         return Stored(blob=(await self._of(tenant_id).put(data)).key)
 

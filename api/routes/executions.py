@@ -78,5 +78,5 @@ async def events(
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> EventList:
     found = await executions.events(caller, execution_id, cursor, limit)
-    views = [EventView(**event.model_dump()) for event in found]
+    views = [EventView(**{**event.model_dump(), "data": event.told}) for event in found]
     return EventList(events=views, next_cursor=views[-1].id if len(views) == limit else None)

@@ -15,7 +15,6 @@ from api.services.views import agent_views
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.checkpoints import CheckpointRepository
-from models.repositories.effects import as_written
 from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
@@ -118,7 +117,7 @@ async def present_steps(agents: Sequence[Agent], lineages: LineageRepository, ex
 
 
 async def rollback_view(values: ValueStore, rollback: Rollback) -> RollbackView:
-    edits: Any = as_written(rollback.edits)
+    edits: Any = rollback.edits
     if isinstance(edits, dict) and edits.keys() == {"blob"}:
         edits = await values.get(str(rollback.tenant_id), edits["blob"])
     # beside these it holds what the lineage that was left had: its inputs and outputs
@@ -127,8 +126,7 @@ async def rollback_view(values: ValueStore, rollback: Rollback) -> RollbackView:
 
 
 def effect_view(effect: Effect) -> EffectView:
-    written = {"arguments": as_written(effect.arguments), "result": as_written(effect.result)}
-    return EffectView(**{**effect.model_dump(), **written})
+    return EffectView(**effect.model_dump())
 
 
 def _fork(fork: Execution) -> ForkView:

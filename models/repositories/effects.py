@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +23,6 @@ STANDING = ("pending", "done", "undoing")
 #: What `executions.reason` says while a rollback undoes effects: no new one may begin.
 ROLLING_BACK = "rollback"
 
-#: JSONB takes no NUL and no half of a surrogate pair: such a value is kept as the text of its JSON, under this name.
-_AS_TEXT = "$json"
-
 # Locks the step and its execution, so that a rollback either sees the effect or refuses it.
 _BEGIN = text("""
 WITH mine AS (
@@ -41,7 +37,7 @@ WITH mine AS (
     INSERT INTO effects (id, tenant_id, execution_id, lineage, step_index, idempotency_key, tool, arguments, reversible,
                          inverse, status, created_at)
     SELECT CAST(:id AS uuid), tenant_id, execution_id, lineage, step_index, CAST(:key AS text), CAST(:tool AS text),
-           CAST(:arguments AS jsonb), CAST(:reversible AS boolean), CAST(:inverse AS text), 'pending',
+           CAST(:arguments AS bytea), CAST(:reversible AS boolean), CAST(:inverse AS text), 'pending',
            CAST(:begun AS timestamptz)
     FROM mine
     ON CONFLICT (execution_id, idempotency_key) DO UPDATE
@@ -71,6 +67,7 @@ async def begin_effect(
 
     The same call of a later attempt writes the same row again: what came of it is not known any more.
     """
+    cipher = await database.cipher(tenant_id, patience=patience)
     row = await database.statement(
         tenant_id,
         _BEGIN,
@@ -84,7 +81,7 @@ async def begin_effect(
             "refused": ROLLING_BACK,
             "key": effect.key,
             "tool": effect.tool,
-            "arguments": json.dumps(storable(effect.arguments)),
+            "arguments": None if effect.arguments is None else cipher.seal_json(effect.arguments),
             "reversible": effect.reversible,
             "inverse": effect.inverse,
             "begun": now(),
@@ -102,7 +99,7 @@ class EffectRepository(Repository):
         await self.session.execute(
             update(Effect)
             .where(*self._of(execution_id), col(Effect.idempotency_key) == key, col(Effect.status) == "pending")
-            .values(status=status, result=storable(result), error=error)
+            .values(status=status, result=result, error=error)
         )
 
     async def set_status(
@@ -140,23 +137,3 @@ def standing_beyond(effects: Iterable[Effect], path: Path) -> list[Effect]:
 def lost_on(effects: Iterable[Effect], path: Path) -> list[Effect]:
     """What a path believes in although it was undone. What needed no undoing is still there."""
     return [e for e in effects if e.status == "undone" and e.inverse and (e.lineage, e.step_index) in path.steps]
-
-
-def storable(value: Any) -> Any:
-    """A JSON value as JSONB takes it; `as_written` gives it back."""
-    as_text = json.dumps(value)
-    fits = "\\u0000" not in as_text and not _is_text_of_json(value)
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        fits = False
-    return value if fits else {_AS_TEXT: as_text}
-
-
-def as_written(value: Any) -> Any:
-    """A value that `storable` made."""
-    return json.loads(value[_AS_TEXT]) if _is_text_of_json(value) else value
-
-
-def _is_text_of_json(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() == {_AS_TEXT}

@@ -1,12 +1,12 @@
 """The beginning and the end of a step, as one statement each.
 
 Every step of every run pays for these, so this is the one place where SQL is written out: what is six statements and two
-more round trips through the mapper (11 ms of CPU) is one round trip here. Each is atomic because it is one statement.
+more round trips through the mapper (11 ms of CPU) is one round trip here. Each is atomic because it is one statement. Content
+is sealed before it gets there: the database cannot look into it.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -54,7 +54,7 @@ WITH execution AS (
 ), event AS (
     INSERT INTO execution_events (id, tenant_id, execution_id, event_type, data, created_at)
     SELECT CAST(:event AS uuid), CAST(:tenant AS uuid), CAST(:execution AS uuid), 'execution.started',
-           jsonb_build_object('framework', CAST(:framework AS text)), CAST(:started AS timestamptz)
+           CAST(:event_data AS bytea), CAST(:started AS timestamptz)
     FROM opened WHERE opened.attempt = 1 AND CAST(:step AS int) = 0
 )
 SELECT opened.attempt, execution.inputs, execution.inputs_blob, made.id, made.checkpoint_number, made.checksum,
@@ -67,7 +67,7 @@ LEFT JOIN made ON true
 _COMPLETE = text("""
 WITH mine AS (
     UPDATE agents
-    SET status = 'completed', completed_at = CAST(:ended AS timestamptz), output = CAST(:unit AS jsonb), error = NULL
+    SET status = 'completed', completed_at = CAST(:ended AS timestamptz), output = CAST(:unit AS bytea), error = NULL
     WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
       AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND attempt = CAST(:attempt AS int)
       AND status = 'running'
@@ -82,7 +82,7 @@ WITH mine AS (
         status = CASE WHEN CAST(:last AS bool) THEN 'completed' ELSE status END,
         reason = CASE WHEN CAST(:last AS bool) THEN NULL ELSE reason END,
         completed_at = CASE WHEN CAST(:last AS bool) THEN CAST(:ended AS timestamptz) END,
-        outputs = CAST(:outputs AS jsonb),
+        outputs = CAST(:outputs AS bytea),
         outputs_blob = CAST(:outputs_blob AS text),
         error_message = NULL
     FROM mine
@@ -95,7 +95,7 @@ WITH mine AS (
                              postconditions, metadata, created_at)
     SELECT CAST(:checkpoint AS uuid), tenant_id, execution_id, mine.id, lineage, CAST(:branch AS text), step_index,
            run.number, run.name, CAST(:blob AS text), CAST(:size AS bigint), 'zstd', CAST(:next_step AS text),
-           CAST(:preconditions AS jsonb), CAST(:postconditions AS jsonb), CAST(:meta AS jsonb),
+           CAST(:preconditions AS bytea), CAST(:postconditions AS bytea), CAST(:meta AS bytea),
            CAST(:ended AS timestamptz)
     FROM mine, run
     RETURNING tenant_id, execution_id, checkpoint_number
@@ -111,12 +111,11 @@ WITH mine AS (
     WHERE agents.attempt = 0
     RETURNING id
 ), events AS (
-    INSERT INTO execution_events (id, tenant_id, execution_id, event_type, data, created_at)
-    SELECT event.id, tenant_id, execution_id, event.type,
-           event.data || jsonb_build_object('checkpoint', checkpoint_number), CAST(:ended AS timestamptz)
+    INSERT INTO execution_events (id, tenant_id, execution_id, event_type, data, checkpoint_number, created_at)
+    SELECT event.id, tenant_id, execution_id, event.type, event.data, checkpoint_number, CAST(:ended AS timestamptz)
     FROM checkpoint, (
-        VALUES (CAST(:event AS uuid), 'step.completed', CAST(:event_data AS jsonb), true),
-               (CAST(:last_event AS uuid), 'execution.completed', CAST(:usage AS jsonb), CAST(:last AS bool))
+        VALUES (CAST(:event AS uuid), 'step.completed', CAST(:event_data AS bytea), true),
+               (CAST(:last_event AS uuid), 'execution.completed', CAST(:usage AS bytea), CAST(:last AS bool))
     ) AS event (id, type, data, happened)
     WHERE event.happened
 ), mended AS (
@@ -158,6 +157,7 @@ async def open_attempt(
     database: Database, tenant_id: UUID, step: StepKey, *, name: str, framework: str, branch: str = ""
 ) -> OpenedAttempt:
     """Counts a new attempt, which fences off the ones before, and marks the run as running."""
+    cipher = await database.cipher(tenant_id)
     row = await database.statement(
         tenant_id,
         _OPEN,
@@ -172,14 +172,15 @@ async def open_attempt(
             "framework": framework,
             "started": now(),
             "event": new_id(),
+            "event_data": cipher.seal_json({"framework": framework}),
         },
     )
     made = None
     if row.id is not None:
-        made = MadeBefore(
-            row.id, row.checkpoint_number, row.checksum, row.state_size_bytes, row.next_step, _parsed(row.metadata)
-        )
-    return OpenedAttempt(row.attempt, _parsed(row.inputs), row.inputs_blob, made)
+        usage = cipher.open_json(row.metadata)
+        made = MadeBefore(row.id, row.checkpoint_number, row.checksum, row.state_size_bytes, row.next_step, usage)
+    inputs = None if row.inputs is None else cipher.open_json(row.inputs)
+    return OpenedAttempt(row.attempt, inputs, row.inputs_blob, made)
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,11 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
     """Checkpoint, step, next step, events and execution: all or nothing, and only for the attempt that is current."""
     checkpoint_id = new_id()
     ended: datetime = now()
+    cipher = await database.cipher(done.tenant_id)
+
+    def sealed(value: Any) -> bytes | None:
+        return None if value is None else cipher.seal_json(value)
+
     row = await database.statement(
         done.tenant_id,
         _COMPLETE,
@@ -234,36 +240,27 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "step": done.step_index,
             "attempt": done.attempt,
             "ended": ended,
-            "unit": _json(done.unit),
+            "unit": sealed(done.unit),
             "checkpoint": checkpoint_id,
             "name": done.checkpoint_name or done.checkpoint_label,
             "named": done.checkpoint_name is not None,
             "branch": done.branch,
             "last": done.next_step is None and not done.branch,
-            "preconditions": _json(done.preconditions),
-            "postconditions": _json(done.postconditions),
+            "preconditions": sealed(done.preconditions),
+            "postconditions": sealed(done.postconditions),
             "blob": done.blob,
             "size": done.size,
             "next_step": None if done.next_step is None else done.next_step[:NAME_LENGTH],
-            "usage": json.dumps(done.usage),
+            "usage": sealed(done.usage),
             # who ran is told to a handoff after it
-            "meta": json.dumps({**done.usage, "units": list(done.units)} if done.units else done.usage),
+            "meta": sealed({**done.usage, "units": list(done.units)} if done.units else done.usage),
             "following": new_id(),
             "event": new_id(),
             "last_event": new_id(),
-            "event_data": json.dumps({"step": done.step_index, "name": done.step_name, **done.usage}),
-            "outputs": _json(done.outputs),
+            "event_data": sealed({"step": done.step_index, "name": done.step_name, **done.usage}),
+            "outputs": sealed(done.outputs),
             "outputs_blob": done.outputs_blob,
         },
     )
     made = row.number is not None
     return Recorded(checkpoint_id if made else None, row.number if made else 0, bool(row.prepared))
-
-
-def _parsed(value: Any) -> Any:
-    """JSON columns arrive as text where the mapper is not asked."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)

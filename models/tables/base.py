@@ -1,4 +1,4 @@
-"""What all tables share: ids that sort by time, times with a zone, JSON columns, names for constraints."""
+"""What all tables share: ids that sort by time, times with a zone, columns of JSON and of what is sealed, names for constraints."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import DateTime, MetaData
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 from uuid_utils.compat import uuid7
+
+from models.sealing import SealedJson, SealedText
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -48,13 +50,23 @@ def optional_time_field() -> Any:
     return Field(default=None, sa_type=DateTime(timezone=True), nullable=True)
 
 
-def json_field(*, as_written: bool = False, **options: Any) -> Any:
-    """A JSONB column; None is stored as SQL NULL.
+def json_field(**options: Any) -> Any:
+    """A JSONB column, readable for the database; None is stored as SQL NULL."""
+    return _json(JSONB(none_as_null=True), options)
 
-    JSONB sorts the keys of objects. `as_written` keeps them in order, for documents whose order means something.
-    """
+
+def sealed_json(**options: Any) -> Any:
+    """A column of JSON that only the tenant's key opens; None is stored as SQL NULL. The order of keys stays."""
+    return _json(SealedJson, options)
+
+
+def sealed_text(**options: Any) -> Any:
+    """A column of text that only the tenant's key opens."""
+    return Field(sa_type=SealedText, **options)
+
+
+def _json(kind: Any, options: dict[str, Any]) -> Any:
     if "default_factory" not in options:
         options.setdefault("default", None)
         options.setdefault("nullable", True)
-    kind = JSON(none_as_null=True) if as_written else JSONB(none_as_null=True)
     return Field(sa_type=kind, **options)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
 
 
 class Checkpoint(Table, table=True):
@@ -61,10 +61,10 @@ class Checkpoint(Table, table=True):
     #: Name of the step that follows; empty when the run, or the branch, is done.
     next_step: str | None = Field(default=None, max_length=255)
     #: The conditions that held before and after the step, as the definition wrote them.
-    preconditions: list[Any] | None = json_field()
-    postconditions: list[Any] | None = json_field()
+    preconditions: list[Any] | None = sealed_json()
+    postconditions: list[Any] | None = sealed_json()
     validation_passed: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
-    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     created_at: datetime = time_field()
     #: Set by whoever deletes it: nothing leads back to it any more, but what came after it still stands.
     deleted_at: datetime | None = optional_time_field()
@@ -88,5 +88,5 @@ class Lineage(Table, table=True):
     rollback_id: UUID | None = None
     #: The definition with this lineage's edits, in the object store; empty for the version's own.
     definition_blob: str | None = Field(default=None, max_length=64)
-    reason: str = ""
+    reason: str = sealed_text(default="")
     created_at: datetime = time_field()

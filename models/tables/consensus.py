@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, json_field, optional_time_field, sealed_json, sealed_text, time_field
 
 
 class ConsensusLog(Table, table=True):
@@ -40,7 +40,7 @@ class ConsensusLog(Table, table=True):
     receiver_agent_id: UUID | None = Field(default=None, foreign_key="agents.id", ondelete="SET NULL")
     message_type: str = Field(default="handoff", max_length=50)
     #: What is voted on: names, references and the payload's hash.
-    message: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    message: dict[str, Any] = sealed_json(default_factory=dict, nullable=False)
     payload_hash: str = Field(max_length=64)
     voters: list[dict[str, Any]] = json_field(default_factory=list, nullable=False)
     status: str = Field(default="open", max_length=20)
@@ -66,5 +66,5 @@ class ConsensusAck(Table, table=True):
     agent_id: UUID | None = Field(default=None, foreign_key="agents.id", ondelete="SET NULL")
     term: int
     valid: bool = True
-    reason: str | None = None
+    reason: str | None = sealed_text(default=None)
     ack_received_at: datetime = time_field()

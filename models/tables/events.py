@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Index, false, text
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, time_field
+from models.tables.base import Table, id_field, sealed_json, time_field
 
 
 class ExecutionEvent(Table, table=True):
@@ -29,6 +29,13 @@ class ExecutionEvent(Table, table=True):
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
     execution_id: UUID = Field(foreign_key="executions.id", ondelete="CASCADE")
     event_type: str = Field(max_length=100)
-    data: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    data: dict[str, Any] = sealed_json(default_factory=dict, nullable=False)
+    #: The checkpoint that the event made: only the database knows its number, and it cannot write into what is sealed.
+    checkpoint_number: int | None = None
     notify: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     created_at: datetime = time_field()
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What people are told of it."""
+        return self.data if self.checkpoint_number is None else {**self.data, "checkpoint": self.checkpoint_number}

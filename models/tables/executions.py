@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, false, text
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, json_field, optional_time_field, sealed_json, sealed_text, time_field
 
 #: Statuses in which nothing more happens by itself.
 TERMINAL = frozenset({"completed", "failed", "cancelled", "rolled_back"})
@@ -53,11 +53,11 @@ class Execution(Table, table=True):
     status: str = Field(default="pending", max_length=50, index=True)
     #: Why a run is paused: operator, approval, credits, budget, consensus, recovery.
     reason: str | None = Field(default=None, max_length=50)
-    inputs: dict[str, Any] | None = json_field()
+    inputs: dict[str, Any] | None = sealed_json()
     inputs_blob: str | None = Field(default=None, max_length=64)
-    outputs: Any = json_field()
+    outputs: Any = sealed_json()
     outputs_blob: str | None = Field(default=None, max_length=64)
-    error_message: str | None = None
+    error_message: str | None = sealed_text(default=None)
 
     #: Grows by one with each rollback: calls made in one lineage do not answer calls of the next.
     lineage: int = 0
@@ -73,12 +73,12 @@ class Execution(Table, table=True):
     #: The nodes of a flow and what they wait for, as the run's workflow needs them (`models.wire.FlowNode`).
     flow: list[dict[str, Any]] | None = json_field()
     #: The policies that the run began with, resolved.
-    policy: dict[str, Any] | None = json_field()
+    policy: dict[str, Any] | None = sealed_json()
     #: Whether these tell any of its events to somebody.
     notifies: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     forked_from: UUID | None = Field(default=None, foreign_key="executions.id", ondelete="SET NULL")
     forked_from_checkpoint: UUID | None = None
-    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
 
     #: When it came to wait for its turn, and when it got it: one that is pending without this is not started yet.
     queued_at: datetime = time_field()
@@ -117,8 +117,8 @@ class Agent(Table, table=True):
     status: str = Field(default="pending", max_length=50)
     attempt: int = 0
     failures: int = 0
-    output: Any = json_field()
-    error: str | None = None
+    output: Any = sealed_json()
+    error: str | None = sealed_text(default=None)
     started_at: datetime | None = optional_time_field()
     completed_at: datetime | None = optional_time_field()
     created_at: datetime = time_field()

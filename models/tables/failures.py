@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
 
 
 class Failure(Table, table=True):
@@ -34,14 +34,14 @@ class Failure(Table, table=True):
     step_name: str | None = Field(default=None, max_length=255)
     failure_type: str = Field(max_length=100, index=True)
     severity: str = Field(default="high", max_length=50)
-    error_message: str
-    stack_trace: str | None = None
-    root_cause: str | None = None
-    recovery_suggestion: str | None = None
+    error_message: str = sealed_text()
+    stack_trace: str | None = sealed_text(default=None)
+    root_cause: str | None = sealed_text(default=None)
+    recovery_suggestion: str | None = sealed_text(default=None)
     is_recoverable: bool = True
     #: The type of the last thing that was done about it.
     recovery_action: str | None = Field(default=None, max_length=100)
     recovery_status: str = Field(default="pending", max_length=50)
-    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     created_at: datetime = time_field()
     resolved_at: datetime | None = optional_time_field()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, LargeBinary
+from sqlalchemy import BigInteger, CheckConstraint
 from sqlmodel import Field
 
+from models.sealing import SealedBytes
 from models.tables.base import Table, new_id, time_field
 
 
@@ -15,7 +16,7 @@ class JournalEntry(Table, table=True):
     """An answered call, found again by what was asked and how often the step had asked it before.
 
     `request_hash` is the SHA-256 of the canonical request; `occurrence` counts equal requests within one attempt, from 0.
-    `answer` is the body as it was sent to the agent (zstd); `cost` is in millionths of a credit.
+    `answer` is the body as it was sent to the agent (zstd, then sealed); `cost` is in millionths of a credit.
     """
 
     __tablename__ = "call_journal"
@@ -35,7 +36,7 @@ class JournalEntry(Table, table=True):
     endpoint: str = Field(max_length=100)
     attempt: int
     content_type: str = Field(max_length=100)
-    answer: bytes = Field(sa_type=LargeBinary)
+    answer: bytes = Field(sa_type=SealedBytes)
     input_tokens: int = 0
     output_tokens: int = 0
     cost: int = Field(default=0, sa_type=BigInteger)

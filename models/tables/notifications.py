@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, UniqueConstraint, text
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
 
 
 class Notification(Table, table=True):
@@ -38,10 +38,10 @@ class Notification(Table, table=True):
     channel_type: str = Field(max_length=20)
     target: str = Field(default="", max_length=255)
     #: Names, numbers and references, as the event has them.
-    payload: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    payload: dict[str, Any] = sealed_json(default_factory=dict, nullable=False)
     status: str = Field(default="pending", max_length=20)
     attempts: int = 0
     next_attempt_at: datetime = time_field()
-    last_error: str | None = Field(default=None, max_length=500)
+    last_error: str | None = sealed_text(default=None)
     created_at: datetime = time_field()
     sent_at: datetime | None = optional_time_field()

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, UniqueConstraint
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
 
 POLICY_TYPES = ("timeout", "retry", "recovery", "rollback", "notification")
 
@@ -28,9 +28,9 @@ class ExecutionPolicy(Table, table=True):
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
     workflow_id: UUID | None = Field(default=None, foreign_key="workflows.id", ondelete="CASCADE", index=True)
     name: str = Field(max_length=255)
-    description: str | None = None
+    description: str | None = sealed_text(default=None)
     policy_type: str = Field(max_length=50)
-    policy_config: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    policy_config: dict[str, Any] = sealed_json(default_factory=dict, nullable=False)
     version: int = 1
     is_active: bool = True
     created_at: datetime = time_field()
@@ -49,7 +49,7 @@ class ExecutionPolicyVersion(Table, table=True):
     policy_id: UUID = Field(foreign_key="execution_policies.id", ondelete="CASCADE")
     version: int
     name: str = Field(max_length=255)
-    policy_config: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    policy_config: dict[str, Any] = sealed_json(default_factory=dict, nullable=False)
     is_active: bool
     created_at: datetime = time_field()
 
@@ -76,7 +76,7 @@ class RecoveryAction(Table, table=True):
     #: What asked for it: done once however often it is asked.
     command_id: str = Field(max_length=255)
     action_type: str = Field(max_length=100)
-    action_config: dict[str, Any] = json_field(default_factory=dict, nullable=False)
+    action_config: dict[str, Any] = sealed_json(default_factory=dict, nullable=False)
     triggered_by: UUID | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     trigger_type: str = Field(default="policy", max_length=50)
     triggered_at: datetime = time_field()
@@ -84,5 +84,5 @@ class RecoveryAction(Table, table=True):
     started_at: datetime | None = optional_time_field()
     completed_at: datetime | None = optional_time_field()
     success: bool | None = None
-    error: str | None = None
-    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    error: str | None = sealed_text(default=None)
+    meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})

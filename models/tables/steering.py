@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import Uuid
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
 
 
 class Rollback(Table, table=True):
@@ -33,14 +33,14 @@ class Rollback(Table, table=True):
     from_lineage: int
     to_lineage: int
     triggered_by: UUID | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
-    trigger_reason: str = Field(max_length=255)
+    trigger_reason: str = sealed_text()
     trigger_type: str = Field(default="manual", max_length=50)
     status: str = Field(default="in_progress", max_length=50)
     rollback_success: bool | None = None
-    error: str | None = None
+    error: str | None = sealed_text(default=None)
     affected_agents: list[UUID] = Field(default_factory=list, sa_type=ARRAY(Uuid), nullable=False)
-    edits: dict[str, Any] | None = json_field()
-    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    edits: dict[str, Any] | None = sealed_json()
+    meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     started_at: datetime = time_field()
     completed_at: datetime | None = optional_time_field()
 
@@ -67,13 +67,13 @@ class Effect(Table, table=True):
     step_index: int
     idempotency_key: str = Field(max_length=64)
     tool: str = Field(max_length=255)
-    arguments: Any = json_field()
-    result: Any = json_field()
+    arguments: Any = sealed_json()
+    result: Any = sealed_json()
     reversible: bool
     #: Name of the tool that undoes it.
     inverse: str | None = Field(default=None, max_length=255)
     status: str = Field(default="pending", max_length=20)
-    error: str | None = None
+    error: str | None = sealed_text(default=None)
     rollback_id: UUID | None = Field(default=None, foreign_key="rollbacks.id", ondelete="SET NULL")
     created_at: datetime = time_field()
     undone_at: datetime | None = optional_time_field()
@@ -102,18 +102,18 @@ class Approval(Table, table=True):
     step_index: int
     step_name: str = Field(max_length=255)
     interrupt_id: str = Field(max_length=255)
-    title: str = ""
-    question: Any = json_field()
+    title: str = sealed_text(default="")
+    question: Any = sealed_json()
     question_blob: str | None = Field(default=None, max_length=64)
     assignee: str | None = Field(default=None, max_length=255, index=True)
     status: str = Field(default="pending", max_length=20, index=True)
     deadline: datetime | None = optional_time_field()
     #: What is taken at the deadline: approve, reject, edit (with `default_value`); empty: it stays open.
     default_decision: str | None = Field(default=None, max_length=20)
-    default_value: Any = json_field()
-    answer: Any = json_field()
+    default_value: Any = sealed_json()
+    answer: Any = sealed_json()
     answer_blob: str | None = Field(default=None, max_length=64)
-    comment: str | None = None
+    comment: str | None = sealed_text(default=None)
     answered_by: str | None = Field(default=None, max_length=255)
     created_at: datetime = time_field()
     answered_at: datetime | None = optional_time_field()

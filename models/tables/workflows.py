@@ -10,7 +10,7 @@ from sqlalchemy import String, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
 
 
 class Workflow(Table, table=True):
@@ -22,7 +22,7 @@ class Workflow(Table, table=True):
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
     created_by: UUID | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")
     name: str = Field(max_length=255)
-    description: str | None = None
+    description: str | None = sealed_text(default=None)
     framework: str = Field(max_length=50, index=True)
     version: int = 1
     is_active: bool = True
@@ -43,10 +43,9 @@ class WorkflowVersion(Table, table=True):
     workflow_id: UUID = Field(foreign_key="workflows.id", ondelete="CASCADE")
     version: int
     framework: str = Field(max_length=50)
-    # tasks of a crew run in the order in which they were written
-    workflow_definition: dict[str, Any] = json_field(as_written=True, nullable=False, default_factory=dict)
-    input_schema: dict[str, Any] | None = json_field(as_written=True)
-    output_schema: dict[str, Any] | None = json_field(as_written=True)
+    workflow_definition: dict[str, Any] = sealed_json(nullable=False, default_factory=dict)
+    input_schema: dict[str, Any] | None = sealed_json()
+    output_schema: dict[str, Any] | None = sealed_json()
     #: Name of the first step, where a worker had to load the definition to know it.
     first_step: str | None = Field(default=None, max_length=255)
     created_at: datetime = time_field()

@@ -13,7 +13,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.base import StaleAttempt, ToolFailed
 from activities.tools.functions import from_function
-from models.repositories.effects import as_written
 from models.tables import Effect, Execution
 from tests.gateway.conftest import MakeScene
 from tests.gateway.support import Scene, in_thread
@@ -139,7 +138,7 @@ def test_results_that_a_column_cannot_hold_are_kept_all_the_same(scene: Scene) -
         go_on.set()
         scene.tools(session).call_sync("slow", {"text": "a\x00b"})
         kept = effects(scene, step.execution_id)[1]
-        assert (as_written(kept.arguments), as_written(kept.result)) == ({"text": "a\x00b"}, "a\x00b")
+        assert (kept.arguments, kept.result) == ({"text": "a\x00b"}, "a\x00b")
 
 
 def test_who_may_not_act_any_more_changes_nothing(scene: Scene) -> None:
