@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.methods import allowed_methods
 from models.database import is_database_away
 from omium_core.errors import InvalidInput, MalformedRequest, OmiumError, Problem, Unavailable
 
@@ -102,4 +103,8 @@ def install(app: FastAPI) -> None:
                 MalformedRequest("The body cannot be read: it must be JSON in UTF-8."), request.state.request_id
             )
         code = _HTTP_CODES.get(error.status_code, "HTTP_ERROR")
-        return _respond(error.status_code, code, str(error.detail), {}, request.state.request_id, error.headers)
+        headers = error.headers
+        if error.status_code == 405:
+            # the framework names the methods of the first route of the path, which may have more
+            headers = {**(headers or {}), "Allow": ", ".join(allowed_methods(request.scope))}
+        return _respond(error.status_code, code, str(error.detail), {}, request.state.request_id, headers)

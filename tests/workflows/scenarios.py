@@ -15,11 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowFailureError, WorkflowHandle
 from temporalio.client import WorkflowHistory as History
 
+from activities.payload_codec import sealing_converter
 from tests.support.platform import Platform, running_platform
+from tests.support.sealed import StackKeys, opened
 
 HISTORIES = Path(__file__).parent / "histories"
 #: Part of every input, prompt, answer and error text of the scenarios; none of these belongs into a history.
@@ -79,10 +82,11 @@ ANSWER = {"reply": {"content": f"{CANARY}-answer"}}
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run that has ended, as Temporal tells it."""
+    """A run that has ended, as Temporal tells it: its history as it lies there, and with its payloads opened."""
 
     execution: dict[str, Any]
     history: History
+    opened: History
     description: WorkflowExecutionDescription
 
 
@@ -92,7 +96,11 @@ def record(platform: Platform) -> dict[str, Recorded]:
 
 
 async def connect(platform: Platform) -> Client:
-    return await Client.connect(platform.stack["temporal_address"], namespace=platform.stack["temporal_namespace"])
+    return await Client.connect(
+        platform.stack["temporal_address"],
+        namespace=platform.stack["temporal_namespace"],
+        data_converter=sealing_converter(StackKeys(platform.stack)),
+    )
 
 
 def run_of(client: Client, execution: dict[str, Any]) -> WorkflowHandle[Any, Any]:
@@ -101,6 +109,7 @@ def run_of(client: Client, execution: dict[str, Any]) -> WorkflowHandle[Any, Any
 
 async def _record(platform: Platform) -> dict[str, Recorded]:
     client = await connect(platform)
+    keys = StackKeys(platform.stack)
 
     async def told(execution_id: str) -> Recorded:
         execution = platform.finish(execution_id)
@@ -109,8 +118,10 @@ async def _record(platform: Platform) -> dict[str, Recorded]:
         with suppress(WorkflowFailureError):
             await run.result()
         description = await run.describe()
-        handle = client.get_workflow_handle(run.id, run_id=description.run_id)
-        return Recorded(execution, await handle.fetch_history(), description)
+        history = await client.get_workflow_handle(run.id, run_id=description.run_id).fetch_history()
+        cipher = await keys.cipher(UUID(run.id.partition("/")[0]))
+        clear = History.from_json(run.id, opened(history.to_json_dict(), cipher))
+        return Recorded(execution, history, clear, description)
 
     platform.model.set_script([ANSWER])
     found = {
@@ -251,7 +262,7 @@ def main() -> None:
     HISTORIES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder) / "data") as platform:
         for name, told in record(platform).items():
-            stored = {"workflow_id": told.history.workflow_id, "history": cleaned(told.history)}
+            stored = {"workflow_id": told.history.workflow_id, "history": cleaned(told.opened)}
             (HISTORIES / f"{name}.json").write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
 
 

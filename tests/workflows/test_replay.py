@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from temporalio import workflow
@@ -15,8 +16,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 from temporalio.workflow import NondeterminismError
 
+from activities.payload_codec import sealing_converter
 from models.wire import RunInput, RunResult
 from omium_core import temporal
+from tests.support.platform import Platform
+from tests.support.sealed import KnownKeys, StackKeys, a_cipher, sealed
 from tests.workflows.scenarios import Recorded, recorded
 from workflows.agent_run import AgentRun
 
@@ -61,8 +65,19 @@ async def test_recorded_history_replays(name: str) -> None:
     await Replayer(workflows=[AgentRun]).replay_workflow(RECORDED[name])
 
 
-async def test_history_of_today_replays(runs: dict[str, Recorded]) -> None:
-    replayer = Replayer(workflows=[AgentRun])
+@pytest.mark.parametrize("name", RECORDED)
+async def test_sealed_history_replays(name: str) -> None:
+    whole = RECORDED[name]
+    cipher = a_cipher(UUID(whole.workflow_id.partition("/")[0]))
+    history = WorkflowHistory.from_json(whole.workflow_id, sealed(whole.to_json_dict(), cipher))
+    await Replayer(workflows=[AgentRun], data_converter=sealing_converter(KnownKeys([cipher]))).replay_workflow(history)
+    with pytest.raises(Exception, match="binary/encrypted"):
+        await Replayer(workflows=[AgentRun]).replay_workflow(history)
+
+
+async def test_history_of_today_replays(platform: Platform, runs: dict[str, Recorded]) -> None:
+    converter = sealing_converter(StackKeys(platform.stack))
+    replayer = Replayer(workflows=[AgentRun], data_converter=converter)
     for told in runs.values():
         await replayer.replay_workflow(told.history)
 

@@ -1,0 +1,52 @@
+"""What of a request is refused before anybody looks for its route: targets that play tricks, headers beyond measure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import Scope
+
+from omium_core.errors import HeadersTooLarge, MalformedRequest, UriTooLong
+
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024
+MAX_TARGET_BYTES = 8 * 1024
+
+_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+
+
+def check_headers(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Raises `HeadersTooLarge`."""
+    if len(headers) > MAX_HEADERS:
+        raise HeadersTooLarge(f"The request has more than {MAX_HEADERS} headers.", limit=MAX_HEADERS)
+    if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
+        raise HeadersTooLarge(f"The headers are larger than {MAX_HEADER_BYTES} bytes.", limit_bytes=MAX_HEADER_BYTES)
+
+
+def check_target(scope: Scope) -> None:
+    """Raises `UriTooLong`; `MalformedRequest` for a path that could mean another one to somebody else, and for a NUL."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode(errors="surrogatepass")
+    path, query = raw.partition(b"?")[0], scope.get("query_string", b"")
+    if len(path) + len(query) > MAX_TARGET_BYTES:
+        raise UriTooLong(f"The address is longer than {MAX_TARGET_BYTES} bytes.", limit_bytes=MAX_TARGET_BYTES)
+    if b"%" in path or b"/." in path or b"\\" in path or b"//" in path:
+        _check_path(path)
+    if b"%00" in query or b"\x00" in query:
+        raise MalformedRequest("The query holds a NUL character.")
+
+
+def _check_path(path: bytes) -> None:
+    if _BAD_ESCAPE.search(path):
+        raise MalformedRequest("The path holds a percent sign that begins no escape: write %25 for the sign itself.")
+    plain = unquote_to_bytes(path)
+    try:
+        plain.decode()
+    except UnicodeDecodeError as error:
+        raise MalformedRequest("The path is not valid UTF-8.") from error
+    if _CONTROL.search(plain):
+        raise MalformedRequest("The path holds a control character.")
+    if b"\\" in plain or any(segment in (b".", b"..") for segment in plain.split(b"/")):
+        raise MalformedRequest("The path holds a backslash or a dot segment.")
