@@ -30,6 +30,16 @@ _ADVICE = {
         "high",
         "Read the votes and their reasons; correct what was handed over, or who must agree, then roll back or retry.",
     ),
+    "external_unavailable": Advice(
+        "high", "Check that the external agent's service is up, then retry: a run of it that was started is followed on."
+    ),
+    "external_refused": Advice(
+        "high", "Correct the connection (address, token) or the inputs as the service's message says, then retry."
+    ),
+    "external_failed": Advice("high", "Read why the external agent failed. A retry starts it once more."),
+    "external_unknown": Advice(
+        "high", "Look at the external agent's service whether a run was started. A retry starts it once more."
+    ),
     "hallucination": Advice("high", "Read what the check found, then roll back with a prompt that rules it out."),
     "agent_error": Advice("high", "Look at the error and the agent's code, then retry from the last checkpoint."),
 }

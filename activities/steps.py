@@ -183,6 +183,7 @@ class StepActivities:
                 model=self._gateway.endpoint(session),
                 tools=self._gateway.tools(session),
                 answers=work.answers,
+                external=self._gateway.external(session, _stop_asked),
             )
             with calling_as(session.token):
                 running = self._agents_loop.run(adapter.run_step(work.definition, work.state, context))
@@ -273,6 +274,12 @@ def _used(work: StepWork | None) -> dict[str, int]:
     session = work.session if work is not None else None
     names = ("model_calls", "tool_calls", "tokens", "cost")
     return {name: getattr(session, name) for name in names} if session is not None else {}
+
+
+def _stop_asked() -> bool:
+    """Whether the run wants the step to stop. A worker that ends, or a step that takes too long, wants nothing of that kind."""
+    details = activity.cancellation_details()
+    return details is not None and details.cancel_requested
 
 
 def _wish(interrupt: Interrupt) -> ApprovalWish:

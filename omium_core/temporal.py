@@ -17,6 +17,10 @@ _CUT = "..."
 
 #: Name of the one workflow type; started by name so that the API imports no workflow code.
 RUN_WORKFLOW = "AgentRun"
+#: What a schedule runs: it starts an execution and lasts as long as that.
+SCHEDULED_WORKFLOW = "ScheduledStart"
+#: Sends what one webhook endpoint is to be told.
+WEBHOOK_WORKFLOW = "WebhookDelivery"
 
 TENANT, DEFINITION, FRAMEWORK, RUN_STATE = SEARCH_ATTRIBUTES = tuple(
     SearchAttributeKey.for_keyword(name) for name in SEARCH_ATTRIBUTE_NAMES
@@ -26,6 +30,16 @@ TENANT, DEFINITION, FRAMEWORK, RUN_STATE = SEARCH_ATTRIBUTES = tuple(
 def workflow_id(tenant_id: UUID | str, execution_id: UUID | str) -> str:
     """The id of a run: the tenant first, so that an id tells whose keys decode it."""
     return f"{tenant_id}/{execution_id}"
+
+
+def schedule_id(tenant_id: UUID | str, schedule_id: UUID | str) -> str:
+    """The id of a schedule; with the time appended, that of what it runs."""
+    return f"{tenant_id}/schedule/{schedule_id}"
+
+
+def webhook_id(tenant_id: UUID | str, endpoint_id: UUID | str) -> str:
+    """The id of what sends to an endpoint."""
+    return f"{tenant_id}/webhook/{endpoint_id}"
 
 
 def summary(text: str) -> str:
@@ -40,5 +54,13 @@ def summary(text: str) -> str:
 
 
 def queue_for(framework: str) -> str:
-    """The task queue of a framework, for runs and steps: a step can start on the worker that asked for it."""
-    return f"omium-{framework}"
+    """The task queue of a framework, for runs and steps: a step can start on the worker that asked for it.
+
+    Agents that run elsewhere need no framework, so whoever serves flows serves them.
+    """
+    return f"omium-{'flow' if framework == 'external' else framework}"
+
+
+def maintenance_queue() -> str:
+    """The task queue of what belongs to no framework: light work of the platform itself."""
+    return queue_for("maintenance")

@@ -16,6 +16,7 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 from temporalio.client import Client
+from temporalio.worker import Worker
 
 from activities.adapters.registry import INSTALLED_AS
 from activities.consensus import ConsensusActivities
@@ -34,14 +35,18 @@ from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
 from activities.turns import Turns
 from models.database import open_database
+from models.startup import check_settings
 from omium_core import temporal
 from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
 from omium_core.settings import OWN_MODULES, Settings, load_settings
+from workers.maintenance import build_maintenance_worker
 from workers.notifier import Notifier
 from workers.reconciler import Reconciler
 from workers.registry import build_worker
+from workers.schedules import ScheduleKeeper
+from workers.webhooks import Waker
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +55,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set, then lets the steps in flight end."""
     check_frameworks(settings)
     use_agent_path(settings)
+    await check_settings(settings)
     with tempfile.TemporaryDirectory(prefix="omium-worker-") as scratch:
         registry = ToolRegistry.load(settings.tool_modules, settings.http_allow_private)
         gateway = Gateway(settings, registry)
@@ -59,7 +65,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         database = open_database(settings)
         turns = Turns(database, settings)
         records = Records(database, turns.place_freed)
-        values = ValueStore(open_object_store(settings), inline_bytes=settings.inline_bytes)
+        values = ValueStore(open_object_store(settings, database.keys), inline_bytes=settings.inline_bytes)
         frameworks = Frameworks(settings, Path(scratch), registry, agents_loop, values)
         questions = Questions(database, values)
         run_records = RunRecords(database, values, records)
@@ -84,8 +90,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 activities,
                 frameworks,
                 Reconciler(client, database, run_records, settings),
-                Notifier(database, settings),
+                Notifier(database, settings, Waker(client, database)),
                 turns,
+                ScheduleKeeper(client, database),
+                build_maintenance_worker(client, database, values, settings),
                 stop,
             )
         finally:
@@ -102,11 +110,14 @@ async def _serve_queues(
     reconciler: Reconciler,
     notifier: Notifier,
     turns: Turns,
+    schedules: ScheduleKeeper,
+    maintenance: Worker,
     stop: asyncio.Event,
 ) -> None:
     # frameworks may share a queue, and a process may serve a queue once
     by_queue = {temporal.queue_for(framework): framework for framework in settings.frameworks}
     workers = [build_worker(client, framework, settings, activities) for framework in by_queue.values()]
+    workers.append(maintenance)
     serving = [asyncio.create_task(worker.run()) for worker in workers]
     log.info("worker is ready", frameworks=settings.frameworks)
     if settings.ready_file is not None:
@@ -114,16 +125,17 @@ async def _serve_queues(
     repairing = asyncio.create_task(reconciler.run())
     notifying = asyncio.create_task(notifier.run())
     giving = asyncio.create_task(turns.run(client))
+    keeping = asyncio.create_task(schedules.run())
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((stopping, repairing, giving, *serving), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((stopping, repairing, giving, keeping, *serving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (repairing, notifying, giving, preloading, stopping):
+        for task in (repairing, notifying, giving, keeping, preloading, stopping):
             task.cancel()
         # each waits for its pollers: all at once, or the last queue would wait for all others
         await asyncio.gather(*(worker.shutdown() for worker in workers))
-    for task in (*serving, repairing, giving):
+    for task in (*serving, repairing, giving, keeping):
         if task.done() and not task.cancelled():
             task.result()
 

@@ -165,9 +165,37 @@ class ToolBox(Protocol):
     def call_sync(self, name: str, arguments: JsonObject, *, errors_as_answers: bool = False) -> Json: ...
 
 
+@dataclass(frozen=True)
+class ExternalResult:
+    """What an agent that runs elsewhere gave. `data` is its structured answer, None where it gave only text."""
+
+    kickoff_id: str
+    status: str
+    text: str
+    data: Json
+    tokens: int
+
+
+class ExternalRuns(Protocol):
+    """The durable door to agents that run elsewhere. May be used from any event loop."""
+
+    async def run(
+        self,
+        connection: str,
+        inputs: JsonObject,
+        *,
+        options: JsonObject,
+        harmless: bool,
+        progress: Callable[[str], None],
+    ) -> ExternalResult:
+        """Starts the agent behind a connection (its name or id) if no attempt of this step did, and waits for its end."""
+
+
 @dataclass
 class StepContext:
-    """What a step may use. Model calls go to `model`, tool calls to `tools`; there is no other way out."""
+    """What a step may use. Model calls go to `model`, tool calls to `tools`, agents elsewhere are reached by `external`;
+    there is no other way out.
+    """
 
     execution_id: str
     step_index: int
@@ -179,6 +207,7 @@ class StepContext:
     answers: Mapping[str, Answer] = field(default_factory=dict)
     #: Reports that the step is alive and what it is doing, in a few words; cheap, callable from any thread.
     progress: Callable[[str], None] = lambda _note: None
+    external: ExternalRuns | None = None
 
 
 @dataclass

@@ -20,7 +20,7 @@ from omium_core.settings import FRAMEWORKS, Settings
 PACKAGES: Final[Mapping[str, str]] = MappingProxyType({name: f"activities.adapters.{name}" for name in FRAMEWORKS})
 
 #: The import name of each framework, where it is not the framework's own name; empty where there is none to install.
-INSTALLED_AS: Final[Mapping[str, str]] = MappingProxyType({"autogen": "autogen_agentchat", "flow": ""})
+INSTALLED_AS: Final[Mapping[str, str]] = MappingProxyType({"autogen": "autogen_agentchat", "flow": "", "external": ""})
 
 
 def definition_for(name: str) -> FrameworkDefinition:

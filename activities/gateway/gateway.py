@@ -17,13 +17,15 @@ from uuid import UUID
 import uvicorn
 
 from activities.adapters.base import ModelEndpoint
+from activities.connections.book import ConnectionBook, Services
 from activities.gateway.effects import EffectLog
+from activities.gateway.external import Door, ExternalAgents
 from activities.gateway.identity import PLACEHOLDER_KEY
 from activities.gateway.journal import Journal
+from activities.gateway.providers import UNNAMED_MODEL, ModelProviders
 from activities.gateway.server import create_app
 from activities.gateway.session import StepSession
 from activities.gateway.tools import JournaledTools
-from activities.gateway.upstream import ModelProvider
 from activities.tools.registry import ToolRegistry
 from models.database import open_database
 from models.repositories.journal import StepKey
@@ -32,8 +34,6 @@ from omium_core.settings import Settings
 #: Seconds: for clients to get their answers when the worker stops, and for paid answers to reach the journal after that.
 CLIENT_PATIENCE = 3
 DRAIN_PATIENCE = 15.0
-#: The model's name where neither the definition nor the settings give one.
-UNNAMED_MODEL = "default"
 
 
 class Gateway:
@@ -50,6 +50,7 @@ class Gateway:
         self._server: uvicorn.Server
         self._journal: Journal
         self._effects: EffectLog
+        self._door: Door
 
     def start(self) -> None:
         """Returns when the gateway answers."""
@@ -87,6 +88,10 @@ class Gateway:
     def tools(self, session: StepSession) -> JournaledTools:
         return JournaledTools(session, self._registry, self._journal, self._effects, self._ready.result())
 
+    def external(self, session: StepSession, stop_asked: Callable[[], bool]) -> ExternalAgents:
+        """The way to agents that run elsewhere. `stop_asked`: whether a cancelled step is to stop there too."""
+        return ExternalAgents(session, self._door, self._ready.result(), stop_asked)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -97,9 +102,11 @@ class Gateway:
 
     async def _serve(self) -> None:
         database = open_database(self._settings)
-        provider = ModelProvider(self._settings)
+        book, services = ConnectionBook(database), Services(self._settings)
+        provider = ModelProviders(self._settings, book, services.guard)
         self._journal = Journal(database)
         self._effects = EffectLog(database)
+        self._door = Door(self._settings, database, self._journal, self._effects, book, services)
         app = create_app(self, self._journal, provider)
         config = uvicorn.Config(
             app,
@@ -117,5 +124,6 @@ class Gateway:
             await self._server.serve(sockets=[self._socket])
             await self._journal.drain(DRAIN_PATIENCE)
         finally:
+            await services.close()
             await provider.close()
             await database.close()

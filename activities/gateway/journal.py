@@ -127,6 +127,10 @@ class Journal:
             )
             return answer
 
+    async def keep(self, session: StepSession, call: Call, occurrence: int, answer: Answer) -> None:
+        """Writes an answer that came after its attempt was over; one that is there stays."""
+        await self._write(session, call, occurrence, answer, 0)
+
     async def drain(self, patience: float) -> None:
         """Waits up to so many seconds for calls that are under way, so that paid answers reach the journal."""
         if self._in_flight:

@@ -21,8 +21,9 @@ from activities.adapters.base import StaleAttempt, StepError
 from activities.gateway.delivery import Chunks, Delivery
 from activities.gateway.identity import HEADER
 from activities.gateway.journal import Answer, Call, Journal
+from activities.gateway.providers import Models
 from activities.gateway.session import StepSession
-from activities.gateway.upstream import ModelProvider, Refusal
+from activities.gateway.upstream import Refusal, rejection
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,7 @@ class UnreadableRequest(Exception):
         self.status = status
 
 
-def create_app(sessions: Sessions, journal: Journal, provider: ModelProvider) -> Starlette:
+def create_app(sessions: Sessions, journal: Journal, provider: Models) -> Starlette:
     """The ASGI app. Not FastAPI: that belongs to `api/` alone."""
 
     async def post(request: Request) -> Response:
@@ -61,10 +62,12 @@ def create_app(sessions: Sessions, journal: Journal, provider: ModelProvider) ->
         return _answer(session, endpoint, body, journal, provider)
 
     async def models(request: Request) -> Response:
-        if _caller(request, sessions) is None:
+        session = _caller(request, sessions)
+        if session is None:
             return _refuse_stranger(request)
         try:
-            return Response(await provider.models(request.path_params.get("model", "")), media_type="application/json")
+            found = await provider.models(session.tenant_id, request.path_params.get("model", ""))
+            return Response(found, media_type="application/json")
         except Refusal as refusal:
             return _refused(refusal)
         except StepError as error:
@@ -122,9 +125,7 @@ def _refuse_stranger(request: Request) -> Response:
     )
 
 
-def _answer(
-    session: StepSession, endpoint: str, body: dict[str, Any], journal: Journal, provider: ModelProvider
-) -> Response:
+def _answer(session: StepSession, endpoint: str, body: dict[str, Any], journal: Journal, provider: Models) -> Response:
     if session.outcome is not None:
         return _failed(session.outcome)
     call = Call(kind="model", endpoint=endpoint, name=str(body.get("model", "")), request=body)
@@ -148,15 +149,18 @@ def _ended(work: asyncio.Task[Answer], chunks: Chunks) -> None:
 
 
 async def _journaled(
-    session: StepSession, call: Call, occurrence: int, journal: Journal, provider: ModelProvider, chunks: Chunks
+    session: StepSession, call: Call, occurrence: int, journal: Journal, provider: Models, chunks: Chunks
 ) -> Answer:
     """The answer; what goes wrong is noted in the session, whether or not the client still listens."""
     try:
         return await journal.answer(
-            session, call, occurrence, lambda: provider.ask(call.endpoint, call.request, chunks.add)
+            session,
+            call,
+            occurrence,
+            lambda: provider.ask(session.tenant_id, call.endpoint, call.request, chunks.add),
         )
     except Refusal as refusal:
-        session.rejection = provider.rejection(refusal)
+        session.rejection = rejection(refusal)
         raise
     except StepError as error:
         session.decide(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,11 +18,13 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from httpx_secure import SSRFProtectionError
 
 from activities.adapters.base import ModelRejected, ModelUnavailable
 from activities.gateway import usage
 from activities.gateway.journal import Answer
 from activities.gateway.streams import StreamedAnswer, event_data, events
+from activities.tools.guarded import refusal
 from omium_core.settings import Settings
 
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
@@ -38,21 +40,45 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 @dataclass(eq=False)
 class Refusal(Exception):
-    """An error answer that the framework should see as the provider gave it."""
+    """An error answer that the framework should see as the provider gave it. `by` names the endpoint."""
 
     status: int
     body: bytes
     content_type: str
+    by: str = ""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A provider of a tenant's own, with the client that goes there. `name` says in errors whose it is.
+
+    `correct` is what to do about a wrong address; `hidden` takes secrets out of texts; `judge` looks at the address of each
+    request before it is sent.
+    """
+
+    base_url: str
+    client: httpx.AsyncClient
+    name: str
+    correct: str
+    hidden: Callable[[str], str]
+    judge: Callable[[httpx.URL], Awaitable[None]]
 
 
 class ModelProvider:
-    """Sends requests to the endpoint of the settings. Lives on the gateway's event loop."""
+    """Sends requests to the endpoint of the settings, or to one of a tenant's own. Lives on the gateway's event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, endpoint: Endpoint | None = None) -> None:
         self._settings = settings
-        self.base_url = _base_url(settings.llm_base_url or "")
+        self._endpoint = endpoint
+        self.base_url = _base_url(endpoint.base_url if endpoint else settings.llm_base_url or "")
+        #: How errors call it.
+        self.title = f"The model endpoint {self.base_url}{f' {endpoint.name}' if endpoint else ''}"
+        self._client = endpoint.client if endpoint else self._platforms_client(settings)
+
+    @staticmethod
+    def _platforms_client(settings: Settings) -> httpx.AsyncClient:
         key = settings.llm_api_key.get_secret_value() if settings.llm_api_key else None
-        self._client = httpx.AsyncClient(
+        return httpx.AsyncClient(
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(settings.llm_timeout, connect=min(10.0, settings.llm_timeout)),
             # an idle connection is given up before a server does so (5 s is usual): a request that meets a connection
@@ -68,7 +94,7 @@ class ModelProvider:
     async def models(self, model: str = "") -> bytes:
         """The endpoint's list of models, or what it tells about one."""
         if {".", ".."} & set(model.split("/")):
-            raise _own_refusal("There is no such model.", "model_not_found", status=404)
+            raise own_refusal("There is no such model.", "model_not_found", status=404)
         # quoted, or a name could reach other endpoints of the provider, with its key
         async with self._exchange("GET", f"models/{quote(model)}" if model else "models") as response:
             return await self._read(response)
@@ -79,7 +105,8 @@ class ModelProvider:
         Raises `ModelUnavailable` (naming the endpoint) or `Refusal`.
         """
         body = dict(request)
-        if self._settings.llm_model and (self._settings.llm_force_model or not body.get("model")):
+        forced = self._settings.llm_force_model and self._endpoint is None
+        if self._settings.llm_model and (forced or not body.get("model")):
             body["model"] = self._settings.llm_model
         if body.get("stream"):
             content, content_type = await self._stream(endpoint, body, on_chunk), SSE
@@ -91,7 +118,9 @@ class ModelProvider:
         asked = str(body.get("model") or "unknown")
         name = str(model or asked)
         given, made = usage.tokens(used)
-        cost = usage.cost(self._settings.model_prices, asked, name, input_tokens=given, output_tokens=made)
+        # the tenant pays its own provider by itself
+        prices = {} if self._endpoint else self._settings.model_prices
+        cost = usage.cost(prices, asked, name, input_tokens=given, output_tokens=made)
         return Answer(answer, content_type, name, given, made, cost)
 
     async def _whole(self, endpoint: str, body: dict[str, Any]) -> bytes:
@@ -116,7 +145,7 @@ class ModelProvider:
                 if answer.add(event, data):
                     on_chunk(event)
         if not answer.ended:
-            raise ModelUnavailable(f"The model endpoint {self.base_url} broke off in the middle of its answer.")
+            raise ModelUnavailable(f"{self.title} broke off in the middle of its answer.")
         return answer
 
     def _parse(self, answer: bytes) -> dict[str, Any]:
@@ -125,16 +154,14 @@ class ModelProvider:
         except ValueError:
             document = None
         if not isinstance(document, dict):
-            raise ModelUnavailable(
-                f"The model endpoint {self.base_url} answered with something that is no JSON object."
-            )
+            raise ModelUnavailable(f"{self.title} answered with something that is no JSON object.")
         self._raise_if_failed(document)
         return document
 
     def _raise_if_failed(self, document: dict[str, Any]) -> None:
         code = usage.reported_failure(document)
         if code is not None:
-            raise ModelUnavailable(f"The model endpoint {self.base_url} reported a failure in its answer ({code}).")
+            raise ModelUnavailable(f"{self.title} reported a failure in its answer ({code}).")
 
     @asynccontextmanager
     async def _exchange(
@@ -142,13 +169,15 @@ class ModelProvider:
     ) -> AsyncIterator[httpx.Response]:
         """A request whose answer is good so far; what goes wrong inside the block is sorted too."""
         if not self.base_url:
-            raise _own_refusal("No model endpoint is configured: set OMIUM_LLM_BASE_URL.", "no_model_endpoint")
+            raise own_refusal("No model endpoint is configured: set OMIUM_LLM_BASE_URL.", "no_model_endpoint")
         # escapes keep what is no UTF-8 (half of a surrogate pair) sendable
         content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         try:
             request = self._client.build_request(
                 method, f"{self.base_url}/{endpoint}", content=content, headers={"content-type": JSON_TYPE}
             )
+            if self._endpoint is not None:
+                await self._endpoint.judge(request.url)
             response = await self._client.send(request, stream=True)
             try:
                 if not response.is_success:
@@ -157,10 +186,12 @@ class ModelProvider:
             finally:
                 await response.aclose()
         except httpx.InvalidURL:
-            raise _own_refusal("OMIUM_LLM_BASE_URL is no valid address.", "no_model_endpoint") from None
+            raise own_refusal(f"The address cannot be used: {self._correct()}.", "no_model_endpoint") from None
+        except SSRFProtectionError as error:
+            raise own_refusal(str(refusal(error)), "address_refused") from None
         except httpx.HTTPError as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            raise ModelUnavailable(f"The model endpoint {self.base_url} did not answer: {reason}.") from None
+            raise ModelUnavailable(f"{self.title} did not answer: {reason}.") from None
 
     async def _read(self, response: httpx.Response) -> bytes:
         return b"".join([chunk async for chunk in self._bytes(response)])
@@ -170,30 +201,36 @@ class ModelProvider:
         async for chunk in response.aiter_bytes():
             length += len(chunk)
             if length > LONGEST_ANSWER:
-                raise _own_refusal(f"The model's answer is longer than {LONGEST_ANSWER} bytes.", "answer_too_long")
+                raise own_refusal(f"The model's answer is longer than {LONGEST_ANSWER} bytes.", "answer_too_long")
             yield chunk
 
     def _raise_for(self, response: httpx.Response, body: bytes) -> None:
         status = response.status_code
         if status in RETRYABLE_STATUSES or status >= 500:
             raise ModelUnavailable(
-                f"The model endpoint {self.base_url} answered {status}.",
+                f"{self.title} answered {status}.",
                 retry_after=_seconds(response.headers.get("retry-after")),
             )
         if response.has_redirect_location:
             # followed, it would take the key to an address that nobody configured
-            raise _own_refusal("The model endpoint redirects: correct OMIUM_LLM_BASE_URL.", "redirected")
-        raise Refusal(status, body, response.headers.get("content-type", JSON_TYPE))
+            raise own_refusal(f"The model endpoint redirects: {self._correct()}.", "redirected", by=self.title)
+        if self._endpoint is not None:
+            # some services send back the key that they refuse
+            body = self._endpoint.hidden(body.decode(errors="replace")).encode()
+        raise Refusal(status, body, response.headers.get("content-type", JSON_TYPE), self.title)
 
-    def rejection(self, refusal: Refusal) -> ModelRejected:
-        """The refusal as a reason for a step to fail."""
-        try:
-            message = json.loads(refusal.body)["error"]["message"]
-        except (ValueError, KeyError, TypeError):
-            message = "no reason given"
-        return ModelRejected(
-            f"The model endpoint {self.base_url} refused a call with {refusal.status}: {str(message)[:500]}"
-        )
+    def _correct(self) -> str:
+        return self._endpoint.correct if self._endpoint else "correct OMIUM_LLM_BASE_URL"
+
+
+def rejection(refused: Refusal) -> ModelRejected:
+    """The refusal as a reason for a step to fail."""
+    try:
+        message = json.loads(refused.body)["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = "no reason given"
+    by = refused.by or "The model endpoint"
+    return ModelRejected(f"{by} refused a call with {refused.status}: {str(message)[:500]}")
 
 
 def _base_url(given: str) -> str:
@@ -203,9 +240,10 @@ def _base_url(given: str) -> str:
     return f"{url}/v1" if separator and "/" not in rest else url
 
 
-def _own_refusal(message: str, code: str, *, status: int = 400) -> Refusal:
+def own_refusal(message: str, code: str, *, status: int = 400, by: str = "") -> Refusal:
+    """A refusal in our own words, in the shape that clients know."""
     body = {"error": {"message": message, "type": "invalid_request_error", "code": code}}
-    return Refusal(status, json.dumps(body).encode(), JSON_TYPE)
+    return Refusal(status, json.dumps(body).encode(), JSON_TYPE, by)
 
 
 def _seconds(retry_after: str | None) -> float | None:

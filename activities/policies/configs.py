@@ -19,6 +19,10 @@ from models.wire_recovery import RecoveryAction, RecoveryRule, RetryPolicy
 FailureType = Literal[
     "agent_error",
     "consensus_violation",
+    "external_failed",
+    "external_refused",
+    "external_unavailable",
+    "external_unknown",
     "hallucination",
     "model_rejected",
     "model_unavailable",

@@ -58,6 +58,7 @@ BUILD = frozenset(
         "policy:update",
         "policy:delete",
         "connection:create",
+        "connection:update",
         "connection:delete",
         "connection:execute",
         "schedule:create",

@@ -119,6 +119,11 @@ class EffectRepository(Repository):
             raise NotFound(f"Effect {effect_id} does not exist.", effect_id=str(effect_id))
         return effect
 
+    async def by_key(self, execution_id: UUID, key: str) -> Effect | None:
+        """What is known of the call with this key; None if it was never begun."""
+        query = select(Effect).where(*self._of(execution_id), col(Effect.idempotency_key) == key)
+        return (await self.session.execute(query)).scalar_one_or_none()
+
     async def of_run(self, execution_id: UUID) -> Sequence[Effect]:
         """All effects of a run, newest first."""
         query = select(Effect).where(*self._of(execution_id))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
@@ -42,6 +42,17 @@ class FailureRepository(Repository):
         if recovery_statuses:
             query = query.where(col(Failure.recovery_status).in_(recovery_statuses))
         return await self._page(query, Failure, page)
+
+    async def of_step(self, execution_id: UUID, lineage: int, step_index: int, types: Sequence[str]) -> int:
+        """How often a step is recorded to have failed for good in one of these ways."""
+        query = select(func.count()).where(
+            col(Failure.tenant_id) == self.tenant_id,
+            col(Failure.execution_id) == execution_id,
+            col(Failure.lineage) == lineage,
+            col(Failure.step_index) == step_index,
+            col(Failure.failure_type).in_(types),
+        )
+        return int((await self.session.execute(query)).scalar_one())
 
     async def take_up(self, execution_id: UUID) -> None:
         """Something is being done about what is open: the execution goes on."""

@@ -32,7 +32,7 @@ class AgentPart(Part):
 
     id: Name = Field(description="What steps call it.")
     name: str | None = Field(default=None, max_length=200, description="What people call it. Left out, its id.")
-    framework: str = Field(description="crewai, langgraph, autogen or semantic_kernel.")
+    framework: str = Field(description="crewai, langgraph, autogen, semantic_kernel or external.")
     config: dict[str, Any] = Field(
         description="A definition of that framework, as it would be registered by itself. For crewai also one agent "
         "(role, goal, backstory, llm, tools): its task is the step's. May hold `checkpoints`, `approvals`, `handoffs` and `recovery_policies`."
