@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from uuid import UUID
 
 from cachetools import TTLCache
 
@@ -13,33 +17,97 @@ from models.keys import hash_key
 from models.repositories.keys import find_owner
 from omium_core.errors import NotAuthenticated
 
-#: A revoked key stops working within this many seconds on every API process.
-MEMORY_SECONDS = 1.0
+#: What a look-up found is used for so long. With the time of the look-up itself, a revoked key stops working within a second.
+MEMORY_SECONDS = 0.8
+#: A key that is busy is looked up again, beside its requests, when the last look-up is older than this.
+REFRESH_SECONDS = 0.4
+#: How many keys, and how many guesses, are remembered; guesses do not push keys out.
+MEMORY_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class _Found:
+    principal: Principal
+    at: float
 
 
 class KeyAuthenticator:
-    """Finds the principal of a request from its headers."""
+    """Finds the principal of a request from its headers. Belongs to one event loop."""
 
-    def __init__(self, database: Database, pepper: str) -> None:
+    def __init__(self, database: Database, pepper: str, used: Callable[[UUID], None] | None = None) -> None:
+        """`used` is told the id of the key of every request."""
         self._database = database
         self._pepper = pepper
-        self._known: TTLCache[str, Principal] = TTLCache(maxsize=10_000, ttl=MEMORY_SECONDS)
+        self._used = used
+        self._known: TTLCache[str, _Found] = TTLCache(maxsize=MEMORY_SIZE, ttl=MEMORY_SECONDS)
+        self._unknown: TTLCache[str, bool] = TTLCache(maxsize=MEMORY_SIZE, ttl=MEMORY_SECONDS)
+        self._looking: dict[str, asyncio.Task[Principal | None]] = {}
 
     async def authenticate(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """The principal, or `NotAuthenticated`."""
         key = _credential(headers)
         if key is None:
             raise NotAuthenticated("Send an API key: the header X-API-Key, or Authorization: Bearer.")
-        digest = hash_key(self._pepper, key)
+        principal = await self._find(hash_key(self._pepper, key))
+        if principal is None:
+            raise NotAuthenticated("The API key is unknown, expired or revoked.")
+        if self._used is not None and principal.key_id is not None:
+            self._used(principal.key_id)
+        return principal
+
+    def forget(self, key_id: UUID) -> None:
+        """After a change of a key in this process: its next request looks it up."""
+        for digest in [digest for digest, found in self._known.items() if found.principal.key_id == key_id]:
+            self._known.pop(digest, None)
+            # one that is under way may have read what was there before
+            self._looking.pop(digest, None)
+
+    async def _find(self, digest: str) -> Principal | None:
         known = self._known.get(digest)
-        if known is not None:
-            return known
+        if known is None:
+            return None if digest in self._unknown else await asyncio.shield(self._look_up(digest))
+        if known.at < time.monotonic() - REFRESH_SECONDS:
+            self._look_up(digest)
+        return known.principal
+
+    def _look_up(self, digest: str) -> asyncio.Task[Principal | None]:
+        """One look-up at a time for each key, however many requests wait for it."""
+        task = self._looking.get(digest)
+        if task is None:
+            task = asyncio.create_task(self._read(digest))
+            self._looking[digest] = task
+            task.add_done_callback(lambda done: self._looked(digest, done))
+        return task
+
+    def _looked(self, digest: str, task: asyncio.Task[Principal | None]) -> None:
+        if self._looking.get(digest) is task:
+            del self._looking[digest]
+        if not task.cancelled():
+            # whoever waits is told; a refresh that failed leaves the key to be looked up by its next request
+            task.exception()
+
+    async def _read(self, digest: str) -> Principal | None:
+        began = time.monotonic()
         async with self._database.system() as session:
             owner = await find_owner(session, digest)
+        # a key that was changed meanwhile is not remembered as it was
+        remembered = self._looking.get(digest) is asyncio.current_task()
         if owner is None:
-            raise NotAuthenticated("The API key is unknown, expired or revoked.")
-        principal = Principal(owner.tenant_id, owner.key_id, owner.user_id, permissions_of(owner.scopes))
-        self._known[digest] = principal
+            if remembered:
+                self._known.pop(digest, None)
+                self._unknown[digest] = True
+            return None
+        permissions = permissions_of(owner.scopes)
+        principal = Principal(
+            owner.tenant_id,
+            owner.key_id,
+            owner.user_id,
+            permissions if owner.permissions is None else permissions & owner.permissions,
+            tier=owner.tier,
+            rate_limits=owner.rate_limits,
+        )
+        if remembered:
+            self._known[digest] = _Found(principal, began)
         return principal
 
 

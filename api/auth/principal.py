@@ -25,6 +25,8 @@ class Principal:
     permissions: frozenset[str]
     session_id: UUID | None = None
     tier: str = "starter"
+    #: Requests to the routes of executions in a minute and an hour, where the key has numbers of its own.
+    rate_limits: tuple[int | None, int | None] = (None, None)
     origin: Origin = field(default_factory=Origin, compare=False)
 
     @property

@@ -50,6 +50,12 @@ SELECT EXISTS (
 )
 """)
 
+_PLACES = text("""
+SELECT count(*) FILTER (WHERE status = 'running' OR admitted_at IS NOT NULL) AS running,
+       count(*) FILTER (WHERE status = 'pending' AND admitted_at IS NULL) AS queued
+FROM executions WHERE tenant_id = :tenant AND status IN ('pending', 'running')
+""")
+
 _TENANTS_WAITING = text("""
 SELECT tenants.id FROM tenants
 WHERE EXISTS (SELECT FROM executions WHERE tenant_id = tenants.id AND status = 'pending' AND admitted_at IS NULL)
@@ -95,6 +101,12 @@ async def queue_position(session: AsyncSession, execution: Execution) -> int | N
     asked = {"tenant": execution.tenant_id, "queued": execution.queued_at, "id": execution.id}
     position: int = (await session.execute(_POSITION, asked)).scalar_one()
     return position
+
+
+async def count_places(session: AsyncSession, tenant_id: UUID) -> tuple[int, int]:
+    """How many of a tenant's executions are under way, and how many wait."""
+    row = (await session.execute(_PLACES, {"tenant": tenant_id})).one()
+    return row.running, row.queued
 
 
 def queue_again(execution: Execution) -> None:

@@ -1,0 +1,163 @@
+"""Decides for each request whether its tenant, and its key, may send one more now."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterable
+from uuid import UUID
+
+from cachetools import LRUCache
+
+from api.auth.principal import Principal
+from api.limits.headers import Pair, rate_headers
+from api.limits.metering import Metering, TenantMeter
+from api.limits.windows import Standing, Window, Windows
+from models.database import Database
+from models.repositories.limits import count_checkpoints, next_month
+from models.tables.base import now
+from omium_core.errors import QuotaExceeded, RateLimitExceeded
+from omium_core.settings import Settings
+
+MINUTE, HOUR = 60, 3600
+#: What runs and their history are asked by: these routes have limits for each key, beside those of the tenant.
+_OF_EXECUTIONS = re.compile(r"/api/v1/(executions|checkpoints|failures)(/|$)|/api/v1/workflows/[^/]+/execute$")
+#: What works, and is not counted, when the month's requests are used up: to see that, to pay, and to stop what runs.
+_ALWAYS = re.compile(
+    r"/api/v1/(limits|auth|billing|api-keys)(/|$)|/api/v1/executions/[^/]+/(cancel|pause)$|/api/v1/temporal/"
+)
+#: How long, in seconds, the number of a month's checkpoints is used before it is counted again.
+CHECKPOINTS_SECONDS = 5.0
+
+
+class RequestLimits:
+    """One per API process. Belongs to its event loop."""
+
+    def __init__(self, settings: Settings, database: Database, metering: Metering, windows: Windows) -> None:
+        self._settings = settings
+        self._database = database
+        self._metering = metering
+        self._windows = windows
+        self._checkpoints: LRUCache[UUID, tuple[float, int]] = LRUCache(maxsize=10_000)
+
+    async def check(self, caller: Principal, path: str) -> list[Pair]:
+        """Counts a request. The headers of its answer; raises `RateLimitExceeded`, `QuotaExceeded`."""
+        meter = await self._metering.meter(caller.tenant_id)
+        headers = await self._check_windows(self._of_request(caller, meter, path))
+        if not _ALWAYS.match(path):
+            self._check_calls(meter)
+            self._metering.count(caller.tenant_id, meter)
+        return headers
+
+    async def check_address(self, name: str, address: str | None, per_minute: int, per_hour: int | None = None) -> None:
+        """The same for a request without a caller, such as a sign-in, by the address that sent it. Raises `RateLimitExceeded`."""
+        subject = f"address:{name}:{address or 'unknown'}"
+        windows = [Window(subject, per_minute, MINUTE)]
+        if per_hour is not None:
+            windows.append(Window(subject, per_hour, HOUR))
+        await self._check_windows(windows)
+
+    async def check_checkpoints(self, tenant_id: UUID) -> None:
+        """Before an execution begins. Those that run end, whatever they still need. Raises `QuotaExceeded`."""
+        meter = await self._metering.meter(tenant_id)
+        limit = meter.allowance.max_checkpoints_per_month
+        known = self._checkpoints.get(tenant_id)
+        if known is None or known[0] < time.monotonic() - CHECKPOINTS_SECONDS:
+            known = time.monotonic(), await self.checkpoints(tenant_id, meter)
+            self._checkpoints[tenant_id] = known
+        if known[1] >= limit:
+            raise _used_up("checkpoints", limit, known[1], meter)
+
+    async def checkpoints(self, tenant_id: UUID, meter: TenantMeter) -> int:
+        """How many checkpoints the tenant's runs made this month."""
+        async with self._database.transaction(tenant_id) as session:
+            return await count_checkpoints(session, tenant_id, meter.month)
+
+    async def meter(self, tenant_id: UUID) -> TenantMeter:
+        return await self._metering.meter(tenant_id)
+
+    async def of_executions(self, tenant_id: UUID) -> tuple[int | None, int | None]:
+        """What each key of a tenant may send to the routes of executions in a minute and an hour."""
+        meter = await self._metering.meter(tenant_id)
+        return self._number(meter, "execution_requests_per_minute"), self._number(meter, "execution_requests_per_hour")
+
+    async def standings(self, caller: Principal) -> list[Standing]:
+        """How a caller stands in each window that holds for him."""
+        meter = await self._metering.meter(caller.tenant_id)
+        windows = (*self._of_caller(caller, meter), *self._of_tenant(caller, meter))
+        return [await self._windows.standing(window) for window in windows]
+
+    async def _check_windows(self, windows: Iterable[Window]) -> list[Pair]:
+        if not self._settings.rate_limits_enabled:
+            return []
+        closest: Standing | None = None
+        for window in windows:
+            taken = await self._windows.take(window)
+            standing = await self._windows.standing(window)
+            if not taken:
+                raise _too_many(standing)
+            if closest is None or standing.remaining < closest.remaining:
+                closest = standing
+        if closest is None:
+            return []
+        return rate_headers(closest.window.limit, closest.remaining, closest.resets_in)
+
+    def _of_request(self, caller: Principal, meter: TenantMeter, path: str) -> list[Window]:
+        # the smaller first: what a key is refused does not count for its tenant
+        windows = self._of_caller(caller, meter) if _OF_EXECUTIONS.match(path) else []
+        return windows + self._of_tenant(caller, meter)
+
+    def _of_caller(self, caller: Principal, meter: TenantMeter) -> list[Window]:
+        minute, hour = caller.rate_limits
+        if minute is None:
+            minute = self._number(meter, "execution_requests_per_minute")
+        if hour is None:
+            hour = self._number(meter, "execution_requests_per_hour")
+        return _windows(f"caller:{caller.key_id or caller.user_id}", minute, hour)
+
+    def _of_tenant(self, caller: Principal, meter: TenantMeter) -> list[Window]:
+        minute, hour = self._number(meter, "requests_per_minute"), self._number(meter, "requests_per_hour")
+        return _windows(f"tenant:{caller.tenant_id}", minute, hour)
+
+    def _number(self, meter: TenantMeter, name: str) -> int | None:
+        """The tenant's own number, None for no limit at all; else that of the settings."""
+        overrides = meter.allowance.overrides
+        number: int | None = overrides[name] if name in overrides else getattr(self._settings, name)
+        return number
+
+    @staticmethod
+    def _check_calls(meter: TenantMeter) -> None:
+        limit = meter.allowance.max_api_calls_per_month
+        if meter.calls >= limit:
+            raise _used_up("api_calls", limit, meter.calls, meter)
+
+
+def _windows(subject: str, minute: int | None, hour: int | None) -> list[Window]:
+    given = ((minute, MINUTE), (hour, HOUR))
+    return [Window(subject, limit, seconds) for limit, seconds in given if limit is not None]
+
+
+def _too_many(standing: Standing) -> RateLimitExceeded:
+    window = standing.window
+    named = "minute" if window.seconds == MINUTE else "hour"
+    return RateLimitExceeded(
+        f"More than {window.limit} requests in {'a' if named == 'minute' else 'an'} {named}. Try again in a moment.",
+        limit=window.limit,
+        window_seconds=window.seconds,
+        subject=window.subject.partition(":")[0],
+        retry_after=max(1, math.ceil(standing.resets_in)),
+    )
+
+
+def _used_up(quota: str, limit: int, used: int, meter: TenantMeter) -> QuotaExceeded:
+    resets_at = next_month(meter.month)
+    words = {"api_calls": "requests", "checkpoints": "checkpoints"}[quota]
+    return QuotaExceeded(
+        f"The tenant's {limit} {words} of this month are used up.",
+        quota=quota,
+        limit=limit,
+        used=used,
+        resets_at=resets_at.isoformat(),
+        retry_after=max(1, math.ceil((resets_at - now()).total_seconds())),
+    )

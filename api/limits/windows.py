@@ -1,0 +1,135 @@
+"""Counts requests in windows of a minute and an hour, with the library `limits`: in memory, or in a Redis for all processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+import structlog
+from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError as LibraryError
+from limits.errors import StorageError
+
+from omium_core.errors import ConfigurationError
+
+log = structlog.get_logger(__name__)
+
+#: How often, in seconds, windows that are over are removed from memory.
+SWEEP_SECONDS = 30.0
+#: How long, in seconds, requests are counted in memory after Redis did not answer.
+REST_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """One limit of one subject: how many requests, in how many seconds."""
+
+    subject: str
+    limit: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a subject stands in one window: `resets_in` says in how many seconds the next place becomes free."""
+
+    window: Window
+    remaining: int
+    resets_in: float
+
+
+class Windows:
+    """Sliding windows, so that the end of one is no moment at which twice as much is let through."""
+
+    def __init__(self, store: str) -> None:
+        """`store` is `memory` or the address of a Redis. Raises `ConfigurationError`."""
+        self._memory = SlidingWindowCounterRateLimiter(_Memory())
+        self._shared: SlidingWindowCounterRateLimiter | None = None
+        self._rests_until = 0.0
+        if store != "memory":
+            self._shared = SlidingWindowCounterRateLimiter(_redis(store))
+
+    async def take(self, window: Window) -> bool:
+        """Takes one request out of a window; False when it has none left, and then nothing is taken."""
+        item = _item(window.limit, window.seconds)
+        shared = self._reachable()
+        if shared is not None:
+            try:
+                return await shared.hit(item, window.subject)
+            except StorageError as error:
+                self._rest(error)
+        return await self._memory.hit(item, window.subject)
+
+    async def standing(self, window: Window) -> Standing:
+        """Takes nothing."""
+        item = _item(window.limit, window.seconds)
+        limiter = self._reachable() or self._memory
+        try:
+            stats = await limiter.get_window_stats(item, window.subject)
+        except StorageError as error:
+            self._rest(error)
+            stats = await self._memory.get_window_stats(item, window.subject)
+        return Standing(window, stats.remaining, max(0.0, stats.reset_time - time.time()))
+
+    def _reachable(self) -> SlidingWindowCounterRateLimiter | None:
+        return self._shared if self._rests_until < time.monotonic() else None
+
+    def _rest(self, error: Exception) -> None:
+        """A store that is away must not take the API with it: each process counts for itself meanwhile."""
+        self._rests_until = time.monotonic() + REST_SECONDS
+        log.warning("the store of rate limits does not answer: requests are counted in memory", error=str(error))
+
+
+class _Memory(MemoryStorage):
+    """The library's own, which looks through all windows at every request; this one does so now and then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._swept = 0.0
+
+    async def get(self, key: str) -> int:
+        if self.timer is None or self.timer.done():
+            # as long as this task runs the library begins none
+            self.timer = asyncio.create_task(self._sweep())
+        return await super().get(key)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            over = [key for key, ends in self.expirations.items() if ends <= time.time()]
+            for key in over:
+                self.storage.pop(key, None)
+                self.expirations.pop(key, None)
+                self.locks.pop(key, None)
+
+    async def close(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+def _redis(address: str) -> Storage:
+    if not address.startswith(("redis://", "rediss://")):
+        raise ConfigurationError("OMIUM_RATE_LIMIT_STORE must be memory, or redis://host:port/number.")
+    try:
+        return RedisStorage(
+            f"async+{address}",
+            wrap_exceptions=True,
+            implementation="redispy",
+            key_prefix="omium-limits",
+            socket_timeout=0.5,
+            socket_connect_timeout=0.5,
+        )
+    except LibraryError as error:
+        raise ConfigurationError(
+            "OMIUM_RATE_LIMIT_STORE names a Redis, but the client for it is not installed: install the extra `redis`."
+        ) from error
+
+
+@lru_cache(maxsize=1024)
+def _item(limit: int, seconds: int) -> RateLimitItem:
+    kind = RateLimitItemPerHour if seconds == 3600 else RateLimitItemPerMinute
+    return kind(limit, seconds // kind.GRANULARITY.seconds)
