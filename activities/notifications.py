@@ -22,7 +22,9 @@ from activities.policies.channels import Channel
 from activities.policies.configs import NotificationConfig
 from activities.policies.reading import read_config
 from activities.tools.http_request import HttpTool
+from activities.webhooks.queueing import queue_event
 from models.repositories.notifications import defined_config, notification_configs, take_marked
+from models.repositories.webhooks import WebhookRepository
 from models.tables import Execution, ExecutionEvent, Notification
 from omium_core.errors import InvalidInput
 
@@ -34,13 +36,19 @@ Source = tuple[str, int, NotificationConfig]
 
 
 async def queue_marked(db: AsyncSession, limit: int = 100) -> int:
-    """Queues the notifications of the oldest marked events. Returns how many events there were."""
+    """Queues what is told of the oldest marked events: notifications, and deliveries to webhook endpoints.
+
+    Returns how many events there were.
+    """
     found = await take_marked(db, limit)
     known: dict[UUID, list[Source]] = {}
+    endpoints = await WebhookRepository(db, found[0][1].tenant_id).listening() if found else ()
     for event, execution in found:
         if execution.id not in known:
-            known[execution.id] = await _sources(db, execution)
+            known[execution.id] = await _sources(db, execution) if execution.notifies else []
         db.add_all(_notifications(event, execution, known[execution.id]))
+        if endpoints:
+            await queue_event(db, event, execution, endpoints)
     return len(found)
 
 

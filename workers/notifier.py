@@ -20,6 +20,7 @@ from models.repositories.notifications import claim, receivers_due, settle, tena
 from models.tables import Notification
 from models.tables.base import now
 from omium_core.settings import Settings
+from workers.webhooks import Waker
 
 log = structlog.get_logger(__name__)
 
@@ -36,9 +37,10 @@ Receiver = tuple[UUID, str]
 
 
 class Notifier:
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, waker: Waker | None = None) -> None:
         self._database = database
         self._settings = settings
+        self._waker = waker
         self._sender = Sender(settings.http_allow_private, settings.notification_timeout)
         self._sending: dict[Receiver, asyncio.Task[None]] = {}
 
@@ -62,6 +64,9 @@ class Notifier:
             while full:
                 async with self._database.transaction(tenant_id) as db:
                     full = await queue_marked(db, _BATCH) == _BATCH
+        if self._waker is not None:
+            # endpoints of webhooks hear of the same events, sent by a workflow each
+            await self._waker.once()
         self._sending = {receiver: task for receiver, task in self._sending.items() if not task.done()}
         async with self._database.system() as db:
             due = await receivers_due(db, list(self._sending), AT_ONCE - len(self._sending))

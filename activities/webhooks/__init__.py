@@ -1,0 +1,1 @@
+"""Outgoing webhooks: which events there are, who is told of them, and how they are sent."""
