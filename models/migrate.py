@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import URL, Connection, inspect, make_url, pool, text
+from sqlalchemy import Connection, inspect, make_url, pool, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from models.database import APPLICATION_ROLE, SYSTEM_ROLE
+from models.logins import admit
 from models.revision import MIGRATIONS, newest_revision
+from omium_core.errors import ConfigurationError
 
 _LOCK = 0x6F6D69756D  # "omium", for pg_advisory_xact_lock
+_NOT_ALLOWED = "42501"
 
 
 def _current_revision(connection: Connection) -> str | None:
@@ -33,25 +36,22 @@ def _upgrade(connection: Connection) -> None:
 async def upgrade(owner_url: str, service_url: str | None = None) -> None:
     """Runs the missing migrations in one transaction, and lets the login of `service_url` work for tenants.
 
-    Both name the asyncpg driver. The login is made where it is missing; its password becomes that of the address.
+    Both name the asyncpg driver. The login is made where it is missing; its password becomes that of the address. Raises
+    `ConfigurationError` when the owner lacks a right that this needs, and for a login that row security does not bind.
     """
     engine = create_async_engine(owner_url, poolclass=pool.NullPool)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
             if service_url is not None and make_url(service_url).username != make_url(owner_url).username:
-                await connection.run_sync(_admit, make_url(service_url))
+                await connection.run_sync(admit, make_url(service_url))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
+            raise
+        reason = str(error.orig.__cause__ or error.orig).partition("\n")[0]
+        raise ConfigurationError(
+            f"The owner of the database may not do all that an upgrade needs ({reason}): it must be allowed to make roles "
+            "(CREATEROLE), or an administrator makes them beforehand, as deploy/docker/database.sql does."
+        ) from error
     finally:
         await engine.dispose()
-
-
-def _admit(connection: Connection, service: URL) -> None:
-    """A login that owns nothing, is subject to row security, and may become the two roles."""
-    named = {"name": service.username, "password": service.password}
-    known = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), named).scalar()
-    verb = "ALTER" if known else "CREATE"
-    # a statement of this kind takes no parameters: the server quotes them
-    make = f"{verb} ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS NOINHERIT PASSWORD %L"
-    for template in (make, f"GRANT {APPLICATION_ROLE}, {SYSTEM_ROLE} TO %I"):
-        statement = text(f"SELECT format('{template}', CAST(:name AS text), CAST(:password AS text))")
-        connection.exec_driver_sql(str(connection.execute(statement, named).scalar_one()))

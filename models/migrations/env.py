@@ -9,9 +9,9 @@ from alembic import context
 from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from models.migrations.isolation import as_owner
 from models.tables import Table
 from omium_core.settings import Settings
-
 
 _PARTITION = re.compile(r"audit_logs_(\d{4}_\d{2}|default)")
 
@@ -23,7 +23,7 @@ def _is_ours(name: str | None, kind: str, _: object) -> bool:
 
 def run(connection: Connection) -> None:
     context.configure(connection=connection, target_metadata=Table.metadata, compare_type=True, include_name=_is_ours)
-    with context.begin_transaction():
+    with context.begin_transaction(), as_owner(connection):
         context.run_migrations()
 
 

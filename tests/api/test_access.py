@@ -134,7 +134,7 @@ async def test_key_that_is_over(as_caller: Caller, key_of: KeyMaker, tenant: UUI
 
 async def test_key_of_a_tenant_that_left(as_caller: Caller, key_of: KeyMaker, tenant: UUID, database: Database) -> None:
     key = await key_of(tenant, "read", expires_at=now() + timedelta(hours=1))
-    async with database.transaction() as session:
+    async with database.system() as session:
         row = await session.get(Tenant, tenant)
         assert row is not None
         row.deleted_at = now()

@@ -52,7 +52,7 @@ async def test_what_nobody_foresaw_is_logged_and_not_told(
     http: httpx.AsyncClient, app: FastAPI, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken:
-        def transaction(self) -> Any:
+        def transaction(self, tenant_id: UUID) -> Any:
             raise ZeroDivisionError("a secret of ours")
 
     object.__setattr__(app.state.wiring, "database", Broken())

@@ -12,12 +12,13 @@ from models.migrate import upgrade
 from models.repositories.keys import find_owner
 from models.tables import ApiKey, Tenant, User
 from models.tables.base import now
+from tests.support.database import database_at
 
 PEPPER = "pepper"
 
 
 async def works(database: Database, key: str) -> bool:
-    async with database.transaction() as session:
+    async with database.system() as session:
         return await find_owner(session, hash_key(PEPPER, key)) is not None
 
 
@@ -26,8 +27,8 @@ async def test_twice_is_as_good_as_once(empty_url: str) -> None:
     await upgrade(empty_url)
     for _ in range(2):
         await bootstrap(empty_url, PEPPER, key)
-    database = Database(empty_url)
-    async with database.transaction() as session:
+    database = database_at(empty_url)
+    async with database.system() as session:
         for table in (Tenant, User, ApiKey):
             assert (await session.execute(select(func.count()).select_from(table))).scalar_one() == 1
     assert await works(database, key)
@@ -37,7 +38,7 @@ async def test_twice_is_as_good_as_once(empty_url: str) -> None:
 async def test_newest_key_is_the_valid_one_also_if_it_is_an_old_one_again(empty_url: str) -> None:
     first, second = new_key("test"), new_key("test")
     await upgrade(empty_url)
-    database = Database(empty_url)
+    database = database_at(empty_url)
     await bootstrap(empty_url, PEPPER, first)
     await bootstrap(empty_url, PEPPER, second)
     assert (await works(database, first), await works(database, second)) == (False, True)
@@ -50,8 +51,8 @@ async def test_revoked_key_stays_revoked(empty_url: str) -> None:
     key = new_key("test")
     await upgrade(empty_url)
     await bootstrap(empty_url, PEPPER, key)
-    database = Database(empty_url)
-    async with database.transaction() as session:
+    database = database_at(empty_url)
+    async with database.system() as session:
         row = (await session.execute(select(ApiKey).where(col(ApiKey.name) == "bootstrap"))).scalar_one()
         row.revoked_at = now()
         session.add(row)

@@ -40,6 +40,13 @@ def database_at(url: str, *, pool_size: int = 5) -> Database:
     return Database(url, MasterKeys(DEVELOPMENT_MASTER_KEY), pool_size=pool_size)
 
 
+async def first_tenant(database: Database) -> UUID:
+    """Id of the tenant that a new installation begins with."""
+    async with database.system() as db:
+        found: UUID = (await db.execute(select(col(Tenant.id)).where(col(Tenant.slug) == BOOTSTRAP_SLUG))).scalar_one()
+    return found
+
+
 class PostgresServer:
     """One server on a port of its own; `url` names its database. Killing it loses nothing that was committed."""
 
@@ -94,8 +101,9 @@ class PostgresServer:
 
 
 @contextmanager
-def running_postgres(folder: Path) -> Iterator[PostgresServer]:
-    """A new server with its files in `folder` (or where the launcher puts root's), prepared like that of `omium up`."""
+def running_postgres(folder: Path, *, prepared: bool = True) -> Iterator[PostgresServer]:
+    """A new server with its files in `folder` (or where the launcher puts root's), prepared like that of `omium up`, or
+    with nothing in it, not even a database."""
     directory, secrets = DataDir(folder), Secrets.new()
     directory.create()
     cluster = postgres.place(directory, secrets)
@@ -103,7 +111,8 @@ def running_postgres(folder: Path) -> Iterator[PostgresServer]:
     server = PostgresServer(cluster, secrets)
     try:
         server.start()
-        asyncio.run(prepare(Settings(database_url=server.url), secrets.api_key))
+        if prepared:
+            asyncio.run(prepare(Settings(database_url=server.url), secrets.api_key))
         yield server
     finally:
         server.stop()
@@ -115,7 +124,7 @@ class Rows:
     def __init__(self, url: str) -> None:
         self._loop = LoopThread("rows-of-tests")
         self.database = database_at(url, pool_size=2)
-        self.tenant_id: UUID = self.wait(self._tenant())
+        self.tenant_id: UUID = self.wait(first_tenant(self.database))
 
     def close(self) -> None:
         self.wait(self.database.close())
@@ -189,12 +198,6 @@ class Rows:
                 raise TimeoutError(f"the journal has {len(entries)} of {n} calls")
             time.sleep(0.01)
         return entries
-
-    async def _tenant(self) -> UUID:
-        async with self.database.system() as db:
-            query = select(col(Tenant.id)).where(col(Tenant.slug) == BOOTSTRAP_SLUG)
-            found: UUID = (await db.execute(query)).scalar_one()
-            return found
 
     @contextmanager
     def journal_locked(self) -> Iterator[None]:

@@ -11,8 +11,12 @@ from typing import Any
 import httpx
 from omium import OmiumClient
 
+from models.database import Database
+from omium_core.keyring import MasterKeys
 from tests.support.model_server import ModelServer
 from tests.support.stack import Stack, start_stack, wait_until
+from workers.local.datadir import DataDir
+from workers.local.postgres import service_url
 
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 TERMINAL = ("completed", "failed", "cancelled")
@@ -42,6 +46,12 @@ class Platform:
         """Kills the supervisor, which takes everything with it, and starts the stack again on the same directory."""
         self.stack.kill("up")
         self._connect(start_stack(self._folder, env=self._env))
+
+    def database(self) -> Database:
+        """The stack's database, as the service enters it. For the caller to close."""
+        secrets = DataDir(self.stack.data_dir).load_secrets()
+        url = service_url(secrets, self.stack["ports"]["postgres"])
+        return Database(url, MasterKeys(secrets.master_key), pool_size=2)
 
     def register(self, workflow: Mapping[str, Any]) -> str:
         """Id of a new workflow."""

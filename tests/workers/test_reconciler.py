@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 import psutil
 import pytest
@@ -15,7 +16,7 @@ from sqlmodel import col
 from models.database import Database
 from models.tables import Execution
 from tests.e2e.test_failures import ONE_CALL
-from tests.support.database import database_at
+from tests.support.database import first_tenant
 from tests.support.platform import Platform
 from tests.support.stack import wait_until
 from tests.workflows.scenarios import connect, run_of
@@ -23,9 +24,14 @@ from tests.workflows.scenarios import connect, run_of
 
 @pytest.fixture
 async def database(platform: Platform) -> AsyncIterator[Database]:
-    database = database_at(platform.stack["database_url"].replace("postgresql://", "postgresql+asyncpg://"))
+    database = platform.database()
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def tenant(database: Database) -> UUID:
+    return await first_tenant(database)
 
 
 GATE = "held"
@@ -74,13 +80,14 @@ async def test_run_cancelled_by_an_operator_is_cancelled_with_its_step(platform:
     assert (again["status"], again["retry_count"]) == ("completed", 1)
 
 
-async def test_row_whose_workflow_was_never_started_is_started(platform: Platform, database: Database) -> None:
+async def test_row_whose_workflow_was_never_started_is_started(
+    platform: Platform, database: Database, tenant: UUID
+) -> None:
     """As after an API that died between its commit and the start."""
     platform.model.set_script([])
     done = platform.run(ONE_CALL, {"topic": "lost"})
-    async with database.transaction() as session:
-        row = await session.get(Execution, done["id"])
-        assert row is not None
+    async with database.transaction(tenant) as session:
+        row = await session.get_one(Execution, done["id"])
         lost = Execution(
             **row.model_dump(
                 include={"tenant_id", "workflow_id", "version_id", "workflow_version", "framework", "title", "inputs"}
@@ -90,16 +97,17 @@ async def test_row_whose_workflow_was_never_started_is_started(platform: Platfor
     assert platform.finish(str(lost.id))["status"] == "completed"
 
 
-async def test_run_that_temporal_knows_nothing_of_is_failed(platform: Platform, database: Database) -> None:
+async def test_run_that_temporal_knows_nothing_of_is_failed(
+    platform: Platform, database: Database, tenant: UUID
+) -> None:
     platform.model.set_script([])
     done = platform.run(ONE_CALL, {"topic": "gone"})
-    async with database.transaction() as session:
-        row = await session.get(Execution, done["id"])
-        assert row is not None
+    async with database.transaction(tenant) as session:
+        row = await session.get_one(Execution, done["id"])
         common = {"tenant_id", "workflow_id", "version_id", "workflow_version", "framework", "title", "inputs"}
         gone = Execution(**row.model_dump(include=common), status="running")
         session.add(gone)
-    async with database.transaction() as session:
+    async with database.transaction(row.tenant_id) as session:
         long_ago = row.updated_at.replace(year=2020)
         await session.execute(update(Execution).where(col(Execution.id) == gone.id).values(updated_at=long_ago))
     assert seconds_until(platform, str(gone.id), "failed") < 25

@@ -12,7 +12,7 @@ import sqlmodel
 from alembic import op
 
 from models.database import APPLICATION_ROLE, SYSTEM_ROLE
-from models.migrations.isolation import isolate, open_to_system
+from models.migrations.isolation import isolate, make_roles, open_to_system
 
 revision: str = '0004'
 down_revision: str | None = '0003'
@@ -25,20 +25,9 @@ _TABLES = (
     'consensus_acks', 'execution_policies', 'execution_policy_versions', 'recovery_actions', 'notifications',
 )
 
-# roles belong to the whole server, where another database of ours may have made them
-_ROLE = """
-DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}') THEN CREATE ROLE {role} NOLOGIN; END IF;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
-END $$
-"""
-
 
 def upgrade() -> None:
-    for role in (APPLICATION_ROLE, SYSTEM_ROLE):
-        op.execute(_ROLE.format(role=role))
-        op.execute(f"GRANT USAGE ON SCHEMA public TO {role}")
-        op.execute(f"GRANT {role} TO CURRENT_USER")
+    make_roles()
     op.create_table('tenant_keys',
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('tenant_id', sa.Uuid(), nullable=False),
@@ -51,7 +40,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_tenant_keys_tenant_id'), 'tenant_keys', ['tenant_id'], unique=False)
     # keys are the platform's affair: the application has no grant on them at all
-    isolate('tenant_keys', privileges='REFERENCES')
+    isolate('tenant_keys', privileges='')
     open_to_system('tenant_keys', 'SELECT', 'INSERT', 'UPDATE')
 
     isolate('tenants', column='id', privileges='SELECT, UPDATE')
