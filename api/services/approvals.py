@@ -12,6 +12,7 @@ from api.auth.principal import Principal
 from api.schemas.approvals import ApprovalAnswer, ApprovalView
 from api.schemas.common import json_problems
 from api.services import commands, idempotency, views
+from api.services.auditing import detailed
 from api.wiring import Wiring
 from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page
@@ -70,6 +71,10 @@ class ApprovalService:
         await idempotency.is_repeated(self._process.database, caller, key, digest, approval.execution_id)
         if approval.status != "pending":
             return await self._answered_before(caller, approval, decision, value)
+        detailed(
+            old={"status": approval.status},
+            new={"decision": decision, "execution_id": approval.execution_id, "step": approval.step_name},
+        )
         result: CommandResult | None
         try:
             result = await self._send(caller, approval, decision, value, comment)

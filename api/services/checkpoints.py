@@ -13,6 +13,7 @@ from activities.stores.blobs import BlobRef
 from api.auth.principal import Principal
 from api.schemas.checkpoints import CheckpointCreate, CheckpointData, CheckpointView
 from api.schemas.common import json_problems
+from api.services.auditing import audited
 from api.services.steering import ENDED
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
@@ -67,6 +68,9 @@ class CheckpointService:
         try:
             async with self._process.database.transaction(caller.tenant_id) as session:
                 checkpoint = await self._name(session, caller, wanted, blob)
+                await audited(
+                    session, caller, "checkpoint.create", "checkpoint", checkpoint.id, new=_told(checkpoint)
+                )
         except IntegrityError:
             raise _taken(wanted) from None
         return self.view(checkpoint)
@@ -139,6 +143,7 @@ class CheckpointService:
             checkpoint.deleted_at = now()
             session.add(checkpoint)
             session.add(_event(checkpoint, "checkpoint.deleted"))
+            await audited(session, caller, "checkpoint.delete", "checkpoint", checkpoint.id, old=_told(checkpoint))
 
     def view(self, checkpoint: Checkpoint) -> CheckpointView:
         return checkpoint_view(checkpoint, self._process.settings)
@@ -153,6 +158,11 @@ def checkpoint_view(checkpoint: Checkpoint, settings: Settings) -> CheckpointVie
         checksum=f"sha256:{digest}",
         state_blob_uri=f"{scheme}/{checkpoint.tenant_id}/{digest[:2]}/{digest}",
     )
+
+
+def _told(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the audit log says of a checkpoint."""
+    return checkpoint.model_dump(include={"execution_id", "checkpoint_name", "checkpoint_number", "lineage", "kind"})
 
 
 def _event(checkpoint: Checkpoint, event_type: str) -> ExecutionEvent:

@@ -9,6 +9,7 @@ from uuid import UUID
 from api.auth.principal import Principal
 from api.schemas.consensus import Acknowledged, AcknowledgeRequest, AckView, ConsensusLogView
 from api.services import commands, idempotency
+from api.services.auditing import detailed
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.consensus import ConsensusRepository
@@ -66,6 +67,7 @@ class ConsensusService:
             payload_hash=vote.payload_hash,
             reason=vote.reason,
         )
+        detailed(new={"voter": voter, "valid": vote.valid, "execution_id": entry.execution_id})
         if entry.status != "open":
             return await self._voted_before(caller, log_id, command)
         try:

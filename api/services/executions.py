@@ -19,6 +19,7 @@ from api.auth.principal import Principal
 from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionDetail, ExecutionSummary
 from api.services import idempotency, views
+from api.services.auditing import detailed
 from api.services.launching import launch_admitted
 from api.services.lineage import present_steps
 from api.wiring import Wiring
@@ -85,6 +86,7 @@ class ExecutionService:
             if earlier is None:
                 raise
             return earlier
+        detailed(new={"execution_id": execution.id, "version": execution.workflow_version})
         STARTED.labels(execution.framework).inc()
         await launch_admitted(self._process, execution, admitted)
         return execution

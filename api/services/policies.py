@@ -11,6 +11,7 @@ from activities.tools.addresses import AddressPolicy
 from api.auth.principal import Principal
 from api.schemas.common import json_problems
 from api.schemas.policies import PolicyCreate, PolicyUpdate
+from api.services.auditing import audited, changes
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.policies import PolicyRepository
@@ -33,6 +34,7 @@ class PolicyService:
             if wanted.workflow_id is not None:
                 await WorkflowRepository(session, caller.tenant_id).get(wanted.workflow_id)
             await PolicyRepository(session, caller.tenant_id).add(policy)
+            await audited(session, caller, "policy.create", "policy", policy.id, new=_told(policy))
         return policy
 
     async def get(self, caller: Principal, policy_id: UUID) -> ExecutionPolicy:
@@ -51,27 +53,30 @@ class PolicyService:
 
     async def update(self, caller: Principal, policy_id: UUID, wanted: PolicyUpdate) -> ExecutionPolicy:
         """The next version: the newest one with what is wanted."""
-        changes = wanted.model_dump(exclude_unset=True)
+        wishes = wanted.model_dump(exclude_unset=True)
         # these may be taken away by naming them as null; of the others null says nothing
         kept = ("description", "workflow_id")
-        changes = {name: value for name, value in changes.items() if value is not None or name in kept}
+        wishes = {name: value for name, value in wishes.items() if value is not None or name in kept}
         async with self._process.database.transaction(caller.tenant_id) as session:
             policies = PolicyRepository(session, caller.tenant_id)
             policy = await policies.get(policy_id, lock=True)
-            if changes.get("policy_type", policy.policy_type) != policy.policy_type:
+            if wishes.get("policy_type", policy.policy_type) != policy.policy_type:
                 problem = Problem("policy_type", f"Cannot change: this is a {policy.policy_type} policy. Make another.")
                 raise InvalidInput(f"policy_type: {problem.message}", [problem])
-            if "policy_config" in changes:
+            if "policy_config" in wishes:
                 if policy.policy_type == "notification":
-                    changes["policy_config"] = unmasked(changes["policy_config"], policy.policy_config)
-                self._judge(policy.policy_type, changes["policy_config"])
-            if changes.get("workflow_id") is not None:
-                await WorkflowRepository(session, caller.tenant_id).get(changes["workflow_id"])
-            for name, value in changes.items():
+                    wishes["policy_config"] = unmasked(wishes["policy_config"], policy.policy_config)
+                self._judge(policy.policy_type, wishes["policy_config"])
+            if wishes.get("workflow_id") is not None:
+                await WorkflowRepository(session, caller.tenant_id).get(wishes["workflow_id"])
+            before = _told(policy)
+            for name, value in wishes.items():
                 setattr(policy, name, value)
             policy.version += 1
             policy.updated_at = now()
             await policies.add(policy)
+            old, new = changes(before, _told(policy))
+            await audited(session, caller, "policy.update", "policy", policy.id, old=old, new=new)
         return policy
 
     async def delete(self, caller: Principal, policy_id: UUID) -> None:
@@ -80,6 +85,7 @@ class PolicyService:
             policy = await PolicyRepository(session, caller.tenant_id).get(policy_id, lock=True)
             policy.deleted_at = now()
             session.add(policy)
+            await audited(session, caller, "policy.delete", "policy", policy.id, old=_told(policy))
 
     def _judge(self, policy_type: str, config: dict[str, Any]) -> None:
         problems = json_problems(config, "policy_config") or policy_problems(policy_type, config)
@@ -88,3 +94,8 @@ class PolicyService:
         if problems:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}{more}", problems)
+
+
+def _told(policy: ExecutionPolicy) -> dict[str, Any]:
+    """What the audit log says of a policy; what it does is in its versions."""
+    return policy.model_dump(include={"name", "policy_type", "workflow_id", "version", "is_active"})

@@ -13,6 +13,7 @@ from api.auth.principal import Principal
 from api.schemas.checkpoints import DryRun, RollbackAnswer, RollbackRequest
 from api.schemas.common import credits_of, json_problems
 from api.services import commands, idempotency, views
+from api.services.auditing import detailed
 from api.services.launching import launch_now, start_for
 from api.services.lineage import rollback_view
 from api.services.steering import ENDED
@@ -61,6 +62,10 @@ class RollbackService:
             confirm=wanted.confirm,
             actor=caller.name,
             user_id=str(caller.user_id or ""),
+        )
+        detailed(
+            old={"status": execution.status, "checkpoint": execution.current_checkpoint, "lineage": execution.lineage},
+            new={"execution_id": execution.id, "checkpoint_id": checkpoint_id, "edited": sorted(wanted.edits)},
         )
         rollback, requested = await self.carry_out(caller, execution, command, wanted.edits, repeated=repeated)
         return await self._answer(execution, rollback, requested=requested)

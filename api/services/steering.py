@@ -19,6 +19,7 @@ from api.schemas.steering import (
     ResumedExecution,
 )
 from api.services import commands, idempotency, views
+from api.services.auditing import detailed
 from api.services.launching import launch_now, start_for
 from api.wiring import Wiring
 from models.repositories.executions import ExecutionRepository
@@ -116,6 +117,8 @@ class SteeringService:
     ) -> CommandResult | None:
         """Sends a command, unless the row says that it cannot be carried out."""
         execution = await self._row(caller, execution_id)
+        told = {name: value for name in ("mode", "reason") if (value := getattr(command, name, ""))}
+        detailed(old={"status": execution.status}, new={"command_id": command.id, **told})
         repeated = await idempotency.is_repeated(self._process.database, caller, key, digest, execution_id)
         # what a repeated command did is known to the run, also when it has ended since
         if not repeated and execution.status in ENDED:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from api.auth.principal import Principal
 from api.schemas.workflows import WorkflowCreate, WorkflowDetail, WorkflowUpdate
+from api.services.auditing import audited, changes
 from api.services.definitions import judge
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
@@ -48,6 +49,7 @@ class WorkflowService:
         )
         async with self._process.database.transaction(caller.tenant_id) as session:
             await WorkflowRepository(session, caller.tenant_id).add(workflow, version)
+            await audited(session, caller, "workflow.create", "workflow", workflow.id, new=_told(workflow))
         return detail(workflow, version, judgement.warnings)
 
     async def get(self, caller: Principal, workflow_id: UUID, number: int | None = None) -> WorkflowDetail:
@@ -74,12 +76,12 @@ class WorkflowService:
 
     async def _update(self, caller: Principal, old: WorkflowDetail, wanted: WorkflowUpdate) -> WorkflowDetail | None:
         """The version after `old`, or None if somebody else made it meanwhile."""
-        changes: dict[str, Any] = wanted.model_dump(exclude_unset=True)
-        new = old.model_copy(update={name: value for name, value in changes.items() if value is not None})
+        wishes: dict[str, Any] = wanted.model_dump(exclude_unset=True)
+        new = old.model_copy(update={name: value for name, value in wishes.items() if value is not None})
         # these may be taken away by naming them as null
         for name in ("description", "input_schema", "output_schema"):
-            if name in changes:
-                setattr(new, name, changes[name])
+            if name in wishes:
+                setattr(new, name, wishes[name])
         judgement = await judge(
             self._process, caller.tenant_id, new.framework, new.workflow_definition, new.input_schema, new.output_schema
         )
@@ -88,6 +90,7 @@ class WorkflowService:
             workflow = await repository.get(old.id, lock=True)
             if workflow.version != old.version:
                 return None
+            before = _told(workflow)
             workflow.version += 1
             workflow.name, workflow.description, workflow.framework = new.name, new.description, new.framework
             workflow.tags, workflow.is_active, workflow.updated_at = new.tags, new.is_active, now()
@@ -102,6 +105,8 @@ class WorkflowService:
                 first_step=judgement.first_step,
             )
             await repository.add(workflow, version)
+            was, has_become = changes(before, _told(workflow))
+            await audited(session, caller, "workflow.update", "workflow", workflow.id, old=was, new=has_become)
         return detail(workflow, version, judgement.warnings)
 
     async def delete(self, caller: Principal, workflow_id: UUID) -> None:
@@ -110,6 +115,12 @@ class WorkflowService:
             workflow = await WorkflowRepository(session, caller.tenant_id).get(workflow_id, lock=True)
             workflow.deleted_at = now()
             session.add(workflow)
+            await audited(session, caller, "workflow.delete", "workflow", workflow.id, old=_told(workflow))
+
+
+def _told(workflow: Workflow) -> dict[str, Any]:
+    """What the audit log says of a workflow; what it does is in its versions."""
+    return workflow.model_dump(include={"name", "framework", "version", "tags", "is_active"})
 
 
 def detail(workflow: Workflow, version: WorkflowVersion, warnings: tuple[str, ...] = ()) -> WorkflowDetail:
