@@ -23,8 +23,9 @@ MEMORY_SECONDS = 2.0
 RIPE_SECONDS = 10.0
 
 # the newest that is ripe seals; the clock is the database's, which all processes share
-_READ = text(f"""
-SELECT id, master_key_id, wrapped_key, destroyed_at, created_at < clock_timestamp() - interval '{RIPE_SECONDS} s' AS ripe
+_READ = text("""
+SELECT id, master_key_id, wrapped_key, destroyed_at,
+       created_at < clock_timestamp() - make_interval(secs => :ripening) AS ripe
 FROM tenant_keys WHERE tenant_id = :tenant ORDER BY created_at DESC, id DESC
 """)
 _ADD = text("""
@@ -70,6 +71,11 @@ class TenantKeyring:
         # unwrapping may ask a service over the network: a key that was unwrapped once is not unwrapped again
         self._unwrapped: TTLCache[UUID, DataKey] = TTLCache(maxsize=10_000, ttl=300)
         self._reading: dict[UUID, asyncio.Task[Cipher]] = {}
+
+    @property
+    def wrapper(self) -> KeyWrapper:
+        """What holds the master key, for what the platform itself keeps sealed."""
+        return self._wrapper
 
     async def cipher(self, tenant_id: UUID) -> Cipher:
         """The tenant's cipher; its first key is made when there is none. Raises `TenantErased`, `KeyUnavailable`."""
@@ -146,7 +152,7 @@ class TenantKeyring:
             rewrapped, after = rewrapped + len(found), found[-1].id
 
     async def _alive(self, session: AsyncSession, tenant_id: UUID) -> list[Row[Any]]:
-        rows = (await session.execute(_READ, {"tenant": tenant_id})).all()
+        rows = (await session.execute(_READ, {"tenant": tenant_id, "ripening": RIPE_SECONDS})).all()
         alive = [row for row in rows if row.destroyed_at is None]
         if rows and not alive:
             for row in rows:

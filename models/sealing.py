@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Dialect, LargeBinary
+from sqlalchemy import Column, Dialect, LargeBinary
 from sqlalchemy.types import TypeDecorator
 
 from omium_core.keyring import Cipher
@@ -73,3 +73,12 @@ class SealedBytes(TypeDecorator[bytes]):
 
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         return None if value is None else _cipher().open(value)
+
+
+#: `info` of a column whose texts are Fernet tokens of the tenant's cipher (`Cipher.seal_token`).
+TOKEN = {"sealed": "token"}
+
+
+def is_token(column: Column[Any]) -> bool:
+    """Whether a column holds tokens that `Cipher.seal_token` made."""
+    return column.info.get("sealed") == TOKEN["sealed"]

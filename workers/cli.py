@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from workers.keys import keys_commands
+
 if TYPE_CHECKING:
     from workers.local.datadir import DataDir
     from workers.local.up import Options
@@ -27,7 +29,7 @@ _DEFAULT_DIR = Path(".omium")
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Adds `up`, `status`, `down`, `demo` and `db` to the command line."""
+    """Adds `up`, `status`, `down`, `demo`, `db` and `keys` to the command line."""
     app.command()(up)
     app.command()(status)
     app.command()(down)
@@ -36,6 +38,7 @@ def add_commands(app: typer.Typer) -> None:
     database.command("upgrade")(db_upgrade)
     database.command("bootstrap")(db_bootstrap)
     app.add_typer(database, name="db")
+    app.add_typer(keys_commands(), name="keys")
 
 
 def up(
@@ -56,7 +59,7 @@ def up(
     from workers.local.ports import Mode
 
     options = foreground.Options(data_dir, Mode(ports), with_model=not no_model)
-    with _plain_errors():
+    with plain_errors():
         if detach:
             _print_stack(background.start(options), as_json=as_json)
         else:
@@ -73,7 +76,7 @@ def status(data_dir: DataDirOption = _DEFAULT_DIR, as_json: JsonOption = False) 
     from workers.local.errors import StackError
     from workers.local.status import examine
 
-    with _plain_errors():
+    with plain_errors():
         directory = _existing(data_dir)
         stack = directory.read_stack()
         if stack is None:
@@ -92,7 +95,7 @@ def down(data_dir: DataDirOption = _DEFAULT_DIR) -> None:
     """Stop the stack and wait until it is gone. What it stored stays."""
     from workers.local import detach as background
 
-    with _plain_errors():
+    with plain_errors():
         directory = _existing(data_dir)
         stopped = background.stop(directory)
     typer.echo(f"Stopped the stack on {directory.root}." if stopped else f"No stack runs on {directory.root}.")
@@ -105,7 +108,7 @@ def demo(
     """Start the stack, run a crew of three agents on it, and show where to look."""
     from workers.demo import run_demo
 
-    with _plain_errors():
+    with plain_errors():
         completed = run_demo(data_dir, once=once)
     raise typer.Exit(0 if completed else 1)
 
@@ -117,7 +120,7 @@ def db_upgrade() -> None:
     from models.migrate import upgrade
     from omium_core.settings import Settings
 
-    with _plain_errors():
+    with plain_errors():
         settings = Settings()
         asyncio.run(upgrade(settings.owner_url(), settings.database_url.get_secret_value()))
 
@@ -130,7 +133,7 @@ def db_bootstrap() -> None:
     from omium_core.errors import ConfigurationError
     from omium_core.settings import Settings
 
-    with _plain_errors():
+    with plain_errors():
         settings = Settings()
         if settings.bootstrap_api_key is None:
             raise ConfigurationError("OMIUM_BOOTSTRAP_API_KEY is not set: set it to the key that you want to use.")
@@ -144,7 +147,7 @@ def db_bootstrap() -> None:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Turns what a person can mend into one sentence and exit code 1."""
     from omium_core.errors import OmiumError
     from workers.local.errors import StackError

@@ -79,13 +79,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute(_OPENED)
-    op.execute(
-        # the number goes back into the data, which must be plain for that
-        "UPDATE execution_events SET data = "
-        + _PLAIN
-        + " || convert_to((convert_from(pg_temp.opened(data), 'UTF8')::jsonb "
-        "|| jsonb_build_object('checkpoint', checkpoint_number))::text, 'UTF8') WHERE checkpoint_number IS NOT NULL"
-    )
     op.drop_column("execution_events", "checkpoint_number")
     for table in sorted(_JSON.keys() | _TEXT.keys() | _BYTES.keys()):
         changes = []

@@ -1,0 +1,101 @@
+"""Seals all that a tenant stores with its present key: rows and objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlmodel import col
+
+from activities.stores.encrypted import EncryptedStore
+from models.database import Database
+from models.resealing import Resealing, sealed_tables
+from models.tables import Tenant
+from omium_core.errors import NotFound, TenantErased
+
+#: Objects that are sealed anew at a time.
+_AT_ONCE = 16
+
+
+@dataclass
+class Resealed:
+    """What was done for a tenant. `kept` are the tables that are only added to, `erased` says that it has no keys.
+
+    `left` counts rows that somebody held all the time.
+    """
+
+    tenant_id: str
+    rows: int = 0
+    objects: int = 0
+    left: int = 0
+    kept: list[str] = field(default_factory=list)
+    erased: bool = False
+
+
+#: Hears that something with so many parts (None: nobody knows) begins, and how many more of them are done.
+Begin = Callable[[str, int | None], None]
+Advance = Callable[[int], None]
+
+
+async def reseal_tenant(
+    database: Database, objects: EncryptedStore, tenant_id: UUID, begin: Begin, advance: Advance
+) -> Resealed:
+    """Rows and objects of one tenant; waits for a key that was just made to be the one that seals."""
+    done = Resealed(str(tenant_id))
+    try:
+        await database.keys.sealing_since_rotation(tenant_id)
+    except TenantErased:
+        done.erased = True
+        return done
+    resealing = Resealing(database, tenant_id)
+    tables = []
+    for sealed in sealed_tables():
+        if await resealing.may_change(sealed):
+            tables.append(sealed)
+        else:
+            done.kept.append(sealed.table.name)
+    for sealed in tables:
+        begin(sealed.table.name, await resealing.left(sealed))
+        async for rows in resealing.reseal(sealed):
+            done.rows += rows
+            advance(rows)
+    begin("objects", None)
+    keys: list[str] = []
+    async for key in objects.list(f"{tenant_id}/"):
+        keys.append(key)
+        if len(keys) == _AT_ONCE:
+            done.objects += await _objects(objects, keys, advance)
+            keys = []
+    done.objects += await _objects(objects, keys, advance)
+    # what somebody held is free by now
+    for sealed in tables:
+        async for rows in resealing.reseal(sealed):
+            done.rows += rows
+        done.left += await resealing.left(sealed)
+    return done
+
+
+async def _objects(objects: EncryptedStore, keys: list[str], advance: Advance) -> int:
+    done = sum(await asyncio.gather(*map(objects.reseal, keys)))
+    advance(len(keys))
+    return done
+
+
+async def tenant_named(database: Database, named: str) -> UUID:
+    try:
+        wanted = col(Tenant.id) == UUID(named)
+    except ValueError:
+        wanted = col(Tenant.slug) == named
+    async with database.system() as session:
+        found = (await session.execute(select(col(Tenant.id)).where(wanted))).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"There is no tenant {named!r}.")
+    return UUID(str(found))
+
+
+async def all_tenants(database: Database) -> list[UUID]:
+    async with database.system() as session:
+        return list((await session.execute(select(col(Tenant.id)).order_by(col(Tenant.id)))).scalars())
