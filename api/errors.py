@@ -11,9 +11,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from api.limits.headers import rate_headers
 from api.methods import allowed_methods
 from models.database import is_database_away
-from omium_core.errors import InvalidInput, MalformedRequest, OmiumError, Problem, Unavailable
+from omium_core.errors import InvalidInput, MalformedRequest, OmiumError, Problem, RateLimitExceeded, Unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,12 @@ def _respond(
     headers = {**(given or {}), "x-request-id": request_id}
     if status == 503:
         headers["retry-after"] = "1"
+    if "retry_after" in details:
+        headers["retry-after"] = str(details["retry_after"])
+    if code == RateLimitExceeded.code:
+        headers |= {
+            name.decode(): value.decode() for name, value in rate_headers(details["limit"], 0, details["retry_after"])
+        }
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(body, status, headers=headers)
