@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,27 +12,46 @@ from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
 from activities.adapters.registry import definition_for
+from activities.connections.book import Services
 from activities.payload_codec import sealing_converter
-from activities.stores.factory import open_object_store
+from activities.stores.encrypted import EncryptedStore
+from activities.stores.factory import open_bytes
 from activities.stores.values import ValueStore
 from api import errors
+from api.audit_trail import AuditWriter
+from api.auth.authenticator import Authenticator
+from api.auth.cookies import SessionCookies
 from api.auth.keys import KeyAuthenticator
+from api.auth.people_wiring import open_people
+from api.limits.metering import Metering
+from api.limits.requests import RequestLimits
+from api.limits.windows import Windows
 from api.middleware import Front
 from api.routes import (
+    api_keys,
     approvals,
+    audit,
     checkpoints,
+    codec,
+    connections,
     consensus,
     executions,
     failures,
     frameworks,
     health,
     history,
+    limits,
     notifications,
     policies,
     recovery,
+    schedules,
+    sign_in,
     steering,
+    temporal_ui,
+    webhooks,
     workflows,
 )
+from api.temporal_ui.proxy import open_temporal_ui
 from api.wiring import Wiring
 from models.database import open_database
 from omium_core.settings import FRAMEWORKS, Settings
@@ -49,7 +69,8 @@ def create_app(settings: Settings) -> FastAPI:
     """
 
     # here and not when the server is up, so that a folder that cannot be used is told in a sentence
-    objects = open_object_store(settings)
+    objects = open_bytes(settings)
+    windows = Windows(settings.rate_limit_store.get_secret_value())
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,15 +81,30 @@ def create_app(settings: Settings) -> FastAPI:
             data_converter=sealing_converter(database.keys),
             lazy=True,
         )
-        values = ValueStore(objects, inline_bytes=settings.inline_bytes)
-        app.state.wiring = Wiring(settings, database, temporal, values)
-        app.state.authenticator = KeyAuthenticator(database, settings.api_key_pepper.get_secret_value())
+        values = ValueStore(EncryptedStore(objects, database.keys), inline_bytes=settings.inline_bytes)
+        metering = Metering(database, settings.usage_flush_interval)
+        keys = KeyAuthenticator(database, settings.api_key_pepper.get_secret_value(), metering.key_used)
+        people = open_people(settings, database)
+        requests = RequestLimits(settings, database, metering, windows)
+        external = Services(settings)
+        app.state.wiring = Wiring(settings, database, temporal, values, keys, metering, requests, people, external)
+        app.state.authenticator = Authenticator(keys, people.authenticator)
+        app.state.temporal_ui = open_temporal_ui(settings)
+        app.state.audit = AuditWriter(database)
         for framework in FRAMEWORKS:
             # the first request must not pay for the imports
             definition_for(framework)
         if settings.ready_file is not None:
             settings.ready_file.touch()
+        counting = asyncio.create_task(metering.run())
         yield
+        counting.cancel()
+        await metering.flush()
+        await external.close()
+        await app.state.audit.close()
+        await people.mailroom.close()
+        if app.state.temporal_ui is not None:
+            await app.state.temporal_ui.close()
         await database.close()
 
     # FastAPI's own pages load their scripts from the internet; these do not
@@ -79,7 +115,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redirect_slashes=False,
     )
-    app.add_middleware(Front, max_body_bytes=settings.max_body_bytes)
+    app.state.sessions = SessionCookies(settings)
+    app.add_middleware(Front, settings=settings)
     errors.install(app)
     resources = (
         workflows,
@@ -87,16 +124,25 @@ def create_app(settings: Settings) -> FastAPI:
         steering,
         history,
         checkpoints,
+        codec,
         approvals,
         consensus,
         failures,
         recovery,
         policies,
+        connections,
         notifications,
+        audit,
+        api_keys,
+        limits,
         frameworks,
+        schedules,
+        webhooks,
     )
     for resource in resources:
         app.include_router(resource.router, prefix=PREFIX, dependencies=_SHOWN_IN_DOCS)
+    app.include_router(sign_in.router)
+    app.include_router(temporal_ui.router)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)
     return app

@@ -8,19 +8,27 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from api.auth.principal import Principal
+from api.services.api_keys import ApiKeyService
 from api.services.approvals import ApprovalService
+from api.services.audit import AuditService
 from api.services.checkpoints import CheckpointService
+from api.services.codec import CodecService
+from api.services.connections import ConnectionService
 from api.services.consensus import ConsensusService
 from api.services.executions import ExecutionService
 from api.services.failures import FailureService
 from api.services.forks import ForkService
+from api.services.limits import LimitsService
 from api.services.lineage import LineageService
 from api.services.notifications import NotificationService
 from api.services.policies import PolicyService
 from api.services.recovery import RecoveryService
 from api.services.retries import RetryService
 from api.services.rollbacks import RollbackService
+from api.services.schedules import ScheduleService
 from api.services.steering import SteeringService
+from api.services.temporal_ui import TemporalUiService
+from api.services.webhooks import WebhookService
 from api.services.workflows import WorkflowService
 from api.wiring import Wiring
 from omium_core.errors import NotPermitted
@@ -41,6 +49,8 @@ def requires(permission: str) -> Any:
             raise NotPermitted(f"This needs the permission {permission}.", permission=permission)
         return principal
 
+    # read by those who must know it without a request: the audit log, tests
+    check.permission = permission  # type: ignore[attr-defined]
     return Depends(check)
 
 
@@ -52,6 +62,9 @@ def _service(kind: Callable[[Wiring], Any]) -> Any:
 
 
 Process = Annotated[Wiring, Depends(wiring)]
+ApiKeys = Annotated[ApiKeyService, _service(ApiKeyService)]
+Limits = Annotated[LimitsService, _service(LimitsService)]
+Audit = Annotated[AuditService, _service(AuditService)]
 Workflows = Annotated[WorkflowService, _service(WorkflowService)]
 Executions = Annotated[ExecutionService, _service(ExecutionService)]
 Checkpoints = Annotated[CheckpointService, _service(CheckpointService)]
@@ -61,8 +74,13 @@ Forks = Annotated[ForkService, _service(ForkService)]
 Retries = Annotated[RetryService, _service(RetryService)]
 Lineages = Annotated[LineageService, _service(LineageService)]
 Approvals = Annotated[ApprovalService, _service(ApprovalService)]
+Connections = Annotated[ConnectionService, _service(ConnectionService)]
 Consensus = Annotated[ConsensusService, _service(ConsensusService)]
 Failures = Annotated[FailureService, _service(FailureService)]
 Notifications = Annotated[NotificationService, _service(NotificationService)]
 Policies = Annotated[PolicyService, _service(PolicyService)]
 Recovery = Annotated[RecoveryService, _service(RecoveryService)]
+Schedules = Annotated[ScheduleService, _service(ScheduleService)]
+Webhooks = Annotated[WebhookService, _service(WebhookService)]
+Codec = Annotated[CodecService, _service(CodecService)]
+TemporalUiRules = Annotated[TemporalUiService, _service(TemporalUiService)]

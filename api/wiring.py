@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 from temporalio.client import Client
 
+from activities.connections.book import Services
 from activities.stores.values import ValueStore
+from api.auth.keys import KeyAuthenticator
+from api.auth.people_wiring import People
+from api.limits.metering import Metering
+from api.limits.requests import RequestLimits
 from models.database import Database
 from omium_core.settings import Settings
 
@@ -17,3 +22,8 @@ class Wiring:
     database: Database
     temporal: Client
     values: ValueStore
+    authenticator: KeyAuthenticator
+    metering: Metering
+    limits: RequestLimits
+    people: People
+    external: Services

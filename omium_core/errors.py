@@ -78,6 +78,12 @@ class TokenExpired(NotAuthenticated):
     code = "AUTH_TOKEN_EXPIRED"
 
 
+class TokenReused(NotAuthenticated):
+    """A refresh token came a second time: the session that it belonged to is over."""
+
+    code = "AUTH_TOKEN_REUSED"
+
+
 class MfaRequired(NotAuthenticated):
     """The password is right, and the account also asks for a code (`totp_code`)."""
 
@@ -193,6 +199,12 @@ class QuotaExceeded(OmiumError):
 
 class ConnectionNotFound(NotFound):
     code = "CONNECTION_NOT_FOUND"
+
+
+class KickoffNotFound(NotFound):
+    """The service behind a connection knows no run with this id."""
+
+    code = "KICKOFF_NOT_FOUND"
 
 
 class Conflict(OmiumError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.connections.autogen import AutoGenStudio
 from activities.connections.base import ExternalClient, Target
 from activities.connections.crewai import CrewAI
-from activities.connections.http import RemoteHttp
+from activities.connections.http import RemoteHttp, base_url, bearer
 from activities.connections.langgraph import LangGraph
 from activities.tools.guarded import Guard
 from models.database import Database
@@ -32,7 +32,7 @@ class Services:
 
     def __init__(self, settings: Settings) -> None:
         self.guard = Guard(settings.http_allow_private)
-        http = RemoteHttp(self.guard, settings.connection_timeout)
+        self._http = http = RemoteHttp(self.guard, settings.connection_timeout)
         self._studio = AutoGenStudio(http)
         self._clients: dict[str, ExternalClient] = {
             "crewai_aop": CrewAI(http),
@@ -43,6 +43,15 @@ class Services:
     def client(self, kind: str) -> ExternalClient | None:
         """None for a type that runs no agents."""
         return self._clients.get(kind)
+
+    async def check_provider(self, target: Target) -> str:
+        """Whether a model provider is there and knows the key. Raises as the clients do."""
+        answer = await self._http.json(
+            replace(target, url=base_url(target.url)), "GET", "/models", headers=bearer(target.token)
+        )
+        listed = answer.get("data") if isinstance(answer, dict) else None
+        count = f" It has {len(listed)} models." if isinstance(listed, list) else ""
+        return f"The provider answers.{count}"
 
     async def close(self) -> None:
         await self._studio.close()

@@ -152,6 +152,13 @@ def _seconds(retry_after: str | None) -> float | None:
     return min(max(seconds, 0.0), LONGEST_PAUSE) if math.isfinite(seconds) else None
 
 
+def base_url(given: str) -> str:
+    """Of a model endpoint: without a closing slash; an address that is only a host means its `/v1`, as everybody's is there."""
+    url = given.strip().rstrip("/")
+    _, separator, rest = url.partition("://")
+    return f"{url}/v1" if separator and "/" not in rest else url
+
+
 def bearer(token: str) -> dict[str, str]:
     """The header of a token; none without one."""
     return {"Authorization": f"Bearer {token}"} if token else {}

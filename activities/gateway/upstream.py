@@ -21,6 +21,7 @@ import httpx
 from httpx_secure import SSRFProtectionError
 
 from activities.adapters.base import ModelRejected, ModelUnavailable
+from activities.connections.http import base_url
 from activities.gateway import usage
 from activities.gateway.journal import Answer
 from activities.gateway.streams import StreamedAnswer, event_data, events
@@ -70,7 +71,7 @@ class ModelProvider:
     def __init__(self, settings: Settings, endpoint: Endpoint | None = None) -> None:
         self._settings = settings
         self._endpoint = endpoint
-        self.base_url = _base_url(endpoint.base_url if endpoint else settings.llm_base_url or "")
+        self.base_url = base_url(endpoint.base_url if endpoint else settings.llm_base_url or "")
         #: How errors call it.
         self.title = f"The model endpoint {self.base_url}{f' {endpoint.name}' if endpoint else ''}"
         self._client = endpoint.client if endpoint else self._platforms_client(settings)
@@ -231,13 +232,6 @@ def rejection(refused: Refusal) -> ModelRejected:
         message = "no reason given"
     by = refused.by or "The model endpoint"
     return ModelRejected(f"{by} refused a call with {refused.status}: {str(message)[:500]}")
-
-
-def _base_url(given: str) -> str:
-    """Without a closing slash; an address that is only a host means its `/v1`, as everybody's endpoint is there."""
-    url = given.strip().rstrip("/")
-    _, separator, rest = url.partition("://")
-    return f"{url}/v1" if separator and "/" not in rest else url
 
 
 def own_refusal(message: str, code: str, *, status: int = 400, by: str = "") -> Refusal:
