@@ -54,8 +54,9 @@ def rotate_master(data_dir: StackOption = None, as_json: JsonOption = False) -> 
     """Wrap all keys with the present master key: the first of OMIUM_MASTER_KEY, or that of KMS."""
 
     async def work(database: Database, _: Settings) -> dict[str, Any]:
-        await database.keys.check()
-        return {"rewrapped": await database.keys.rewrap()}
+        from workers.resealing import rewrap_all
+
+        return {"rewrapped": await rewrap_all(database)}
 
     done = _run(work, data_dir)
     _print(done, f"{done['rewrapped']} keys are wrapped by the present master key now.", as_json)

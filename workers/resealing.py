@@ -1,4 +1,4 @@
-"""Seals all that a tenant stores with its present key: rows and objects."""
+"""Seals with present keys what older ones sealed: all that a tenant stores, rows and objects; and all that a master key wrapped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from sqlmodel import col
 
 from activities.stores.encrypted import EncryptedStore
 from models.database import Database
+from models.repositories.identity import rewrap_totp_secrets
 from models.resealing import Resealing, sealed_tables
+from models.signing import rewrap_signing_keys
 from models.tables import Tenant
 from omium_core.errors import NotFound, TenantErased
 
@@ -82,6 +84,17 @@ async def _objects(objects: EncryptedStore, keys: list[str], advance: Advance) -
     done = sum(await asyncio.gather(*map(objects.reseal, keys)))
     advance(len(keys))
     return done
+
+
+async def rewrap_all(database: Database) -> int:
+    """Wraps with the present master key what others wrapped: keys of tenants and of tokens, secrets of codes. How many."""
+    # a master key that is missing is told before anything is written
+    await database.keys.check()
+    async with database.system() as session:
+        ours = await rewrap_signing_keys(session, database.keys.wrapper)
+    async with database.system() as session:
+        ours += await rewrap_totp_secrets(session, database.keys.wrapper)
+    return ours + await database.keys.rewrap()
 
 
 async def tenant_named(database: Database, named: str) -> UUID:

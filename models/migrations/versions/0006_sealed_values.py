@@ -84,7 +84,7 @@ def downgrade() -> None:
         changes = []
         for name in _JSON.get(table, ()):
             kind = "json" if (table, name) in _AS_WRITTEN else "jsonb"
-            changes.append((name, kind, f"convert_from(pg_temp.opened({name}), 'UTF8')::{kind}"))
+            changes.append((name, kind, _from_json(table, name, kind)))
         for name, kind in _TEXT.get(table, {}).items():
             changes.append((name, kind, f"convert_from(pg_temp.opened({name}), 'UTF8')"))
         changes += [(name, "bytea", f"pg_temp.opened({name})") for name in _BYTES.get(table, ())]
@@ -97,6 +97,15 @@ def _as_json(table: str, name: str) -> str:
     if (table, name) in _AS_TEXT:
         text = f"CASE WHEN jsonb_typeof({name}) = 'object' AND {name} ? '$json' THEN {name} ->> '$json' ELSE {text} END"
     return f"{_PLAIN} || convert_to({text}, 'UTF8')"
+
+
+def _from_json(table: str, name: str, kind: str) -> str:
+    text = f"convert_from(pg_temp.opened({name}), 'UTF8')"
+    if (table, name) not in _AS_TEXT:
+        return f"{text}::{kind}"
+    # more values than need it may be the text of their JSON
+    needs = rf"position('\u' in {text}) > 0 OR position('$json' in {text}) > 0"
+    return f"CASE WHEN {needs} THEN jsonb_build_object('$json', {text}) ELSE {text}::jsonb END"
 
 
 def _change(table: str, changes: Sequence[tuple[str, str, str]]) -> None:
