@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Response
 
+from api.answers import json_answer
 from api.auth.principal import Principal
 from api.deps import Executions, requires
 from api.schemas.common import Instant, PageQuery, listing
@@ -65,8 +66,8 @@ async def list_all(
 @router.get("/{execution_id}", response_model=ExecutionDetail)
 async def get(
     execution_id: UUID, executions: Executions, caller: Annotated[Principal, requires("execution:read")]
-) -> ExecutionDetail:
-    return await executions.get(caller, execution_id)
+) -> Response:
+    return json_answer(await executions.get(caller, execution_id))
 
 
 @router.get("/{execution_id}/events", response_model=EventList)

@@ -116,11 +116,14 @@ class ExecutionSummary(BaseModel):
 
 
 class ExecutionDetail(ExecutionSummary):
-    inputs: dict[str, Any]
+    #: None, as outputs and those of steps, for who may not see payloads.
+    inputs: dict[str, Any] | None
     outputs: Any
     #: The steps that led to where it stands: what was kept of earlier lineages, then the present one.
     agents: list[AgentView]
     pending_approvals: int
+    #: Which one it is, from 1, among those of its tenant that wait for their turn; None for one that does not wait.
+    queue_position: int | None
     policies: list[PolicyRef]
     metadata: dict[str, Any]
     temporal: TemporalLink

@@ -23,11 +23,10 @@ from api.services.auditing import detailed
 from api.services.launching import launch_admitted
 from api.services.lineage import present_steps
 from api.wiring import Wiring
-from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page
 from models.repositories.events import EventRepository
+from models.repositories.execution_reads import read_execution
 from models.repositories.executions import ExecutionRepository
-from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import LineageRepository
 from models.repositories.queue import admit
@@ -92,18 +91,17 @@ class ExecutionService:
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:
-        async with self._process.database.transaction(caller.tenant_id) as session:
-            execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
-            agents = await HistoryRepository(session, caller.tenant_id).agents(execution_id)
-            agents = await present_steps(agents, LineageRepository(session, caller.tenant_id), execution)
-            usage = await JournalRepository(session, caller.tenant_id).usage([execution_id])
-            approvals = await ApprovalRepository(session, caller.tenant_id).pending(execution_id)
+        database, sees = self._process.database, caller.may("payload:read")
+        execution = await read_execution(database, caller.tenant_id, execution_id, payloads=sees)
+        agents = execution.agents
+        if execution.lineage > 0:
+            async with database.transaction(caller.tenant_id) as session:
+                agents = await present_steps(agents, LineageRepository(session, caller.tenant_id), execution)
         tenant = str(caller.tenant_id)
         inputs = await self._process.values.read(tenant, Stored(execution.inputs, execution.inputs_blob))
         outputs = await self._process.values.read(tenant, Stored(execution.outputs, execution.outputs_blob))
-        return views.execution_detail(
-            execution, agents, usage.get(execution_id, []), inputs, outputs, approvals, self._process.settings
-        )
+        shown = (inputs or {}) if sees else None
+        return views.execution_detail(execution, agents, shown, outputs, self._process.settings)
 
     async def events(
         self, caller: Principal, execution_id: UUID, after: UUID | None, limit: int

@@ -15,11 +15,12 @@ from api.services.views import agent_views
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.checkpoints import CheckpointRepository
+from models.repositories.execution_reads import ExecutionRead, StepRead
 from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import LineageRepository
-from models.tables import Agent, Checkpoint, Effect, Execution, Lineage, Rollback
+from models.tables import Checkpoint, Effect, Execution, Lineage, Rollback
 
 
 class LineageService:
@@ -104,10 +105,12 @@ class LineageService:
             return await HistoryRepository(session, caller.tenant_id).effects(execution_id, page, status=status)
 
 
-async def present_steps(agents: Sequence[Agent], lineages: LineageRepository, execution: Execution) -> list[Agent]:
+async def present_steps(
+    agents: Sequence[StepRead], lineages: LineageRepository, execution: ExecutionRead
+) -> Sequence[StepRead]:
     """The steps that led to where an execution stands, out of all that it ever had."""
     if execution.lineage == 0:
-        return list(agents)
+        return agents
     path = await lineages.path(execution.id, execution.lineage)
     return [
         agent

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from api.schemas.executions import AgentView, ExecutionDetail, ExecutionSummary, Progress, TemporalLink
+from models.repositories.execution_reads import ExecutionRead, StepRead
 from models.repositories.journal import StepUsage
 from models.tables import Agent, Execution
 from models.tables.base import now
@@ -15,10 +16,15 @@ from models.wire_commands import CommandResult
 from omium_core import temporal
 from omium_core.settings import Settings
 
-_STEP_FIELDS = {"id", "name", "status", "lineage", "branch", "step_index", "attempt", "output", "error"} | {
-    "started_at",
+_STEP_FIELDS = (
+    *("id", "name", "status", "lineage", "branch", "step_index", "attempt", "output", "error", "started_at"),
     "completed_at",
-}
+)
+_SUMMARY_FIELDS = (
+    *("id", "workflow_id", "workflow_version", "framework", "status", "reason", "error_message", "trigger_type"),
+    *("current_checkpoint", "checkpoint_count", "retry_count", "lineage", "forked_from", "forked_from_checkpoint"),
+    *("started_at", "paused_at", "completed_at", "created_at"),
+)
 
 
 def execution_summary(
@@ -32,33 +38,32 @@ def execution_summary(
 
 
 def execution_detail(
-    execution: Execution,
-    agents: Sequence[Agent],
-    usage: Sequence[StepUsage],
+    execution: ExecutionRead,
+    agents: Sequence[StepRead],
     inputs: dict[str, Any] | None,
     outputs: Any,
-    pending_approvals: int,
     settings: Settings,
 ) -> ExecutionDetail:
     return ExecutionDetail(
-        **_summary(execution, usage),
-        inputs=inputs or {},
+        **_summary(execution, execution.usage),
+        inputs=inputs,
         outputs=outputs,
-        agents=agent_views(agents, usage),
-        pending_approvals=pending_approvals,
+        agents=agent_views(agents, execution.usage),
+        pending_approvals=execution.pending_approvals,
+        queue_position=execution.queue_position,
         policies=(execution.policy or {}).get("sources", []),
         metadata=execution.meta,
         temporal=temporal_link(execution, settings),
     )
 
 
-def agent_views(agents: Sequence[Agent], usage: Sequence[StepUsage]) -> list[AgentView]:
+def agent_views(agents: Sequence[Agent | StepRead], usage: Sequence[StepUsage]) -> list[AgentView]:
     """Steps of any lineages with what their calls came to."""
     by_step = {(entry.lineage, entry.step_index): entry for entry in usage}
     return [_agent(agent, by_step.get((agent.lineage, agent.step_index))) for agent in agents]
 
 
-def temporal_link(execution: Execution, settings: Settings) -> TemporalLink:
+def temporal_link(execution: Execution | ExecutionRead, settings: Settings) -> TemporalLink:
     run = temporal.workflow_id(execution.tenant_id, execution.id)
     ui = settings.temporal_ui_url.rstrip("/")
     return TemporalLink(
@@ -66,9 +71,9 @@ def temporal_link(execution: Execution, settings: Settings) -> TemporalLink:
     )
 
 
-def _summary(execution: Execution, usage: Sequence[StepUsage]) -> dict[str, Any]:
+def _summary(execution: Execution | ExecutionRead, usage: Sequence[StepUsage]) -> dict[str, Any]:
     return {
-        **execution.model_dump(exclude={"inputs", "outputs"}),
+        **{name: getattr(execution, name) for name in _SUMMARY_FIELDS},
         "error": execution.error_message,
         "progress": _progress(execution),
         "credits_used": sum(entry.cost for entry in usage),
@@ -76,7 +81,7 @@ def _summary(execution: Execution, usage: Sequence[StepUsage]) -> dict[str, Any]
     }
 
 
-def _progress(execution: Execution) -> Progress:
+def _progress(execution: Execution | ExecutionRead) -> Progress:
     done = execution.steps_done
     completed = execution.status == "completed"
     # a graph does not know how far it is; the step that runs, or that was not done, is one more
@@ -85,9 +90,9 @@ def _progress(execution: Execution) -> Progress:
     return Progress(current_step=done, total_steps=total, percentage=percentage)
 
 
-def _agent(agent: Agent, usage: StepUsage | None) -> AgentView:
+def _agent(agent: Agent | StepRead, usage: StepUsage | None) -> AgentView:
     return AgentView(
-        **agent.model_dump(include=_STEP_FIELDS),
+        **{name: getattr(agent, name) for name in _STEP_FIELDS},
         agent_type=agent.framework,
         duration_ms=_duration(agent.started_at, agent.completed_at),
         llm_calls=usage.model_calls if usage else 0,
