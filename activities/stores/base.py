@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Protocol
 
 from omium_core.errors import Unavailable
@@ -51,6 +52,9 @@ class ObjectStore(Protocol):
         """The bytes of an object; raises `ObjectMissing`."""
 
     async def exists(self, key: str) -> bool: ...
+
+    async def written_at(self, key: str) -> datetime | None:
+        """When an object was last written, by the store's clock; None when there is none."""
 
     async def delete(self, key: str) -> None:
         """Removes an object; no error when there is none."""

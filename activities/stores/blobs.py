@@ -93,6 +93,19 @@ class BlobStore:
         self._remember(ref, data)
         return data
 
+    async def parts(self, ref: str, depth: int = 0) -> set[str]:
+        """The keys of all objects that a blob is made of, its own among them; only that one when the rest cannot be read."""
+        try:
+            stored = await self._objects.get(self._path(ref))
+        except ObjectMissing:
+            return {ref}
+        if stored[:1] != _MANIFEST or depth == _DEEPEST:
+            return {ref}
+        names = {stored[at : at + _DIGEST_BYTES].hex() for at in range(1, len(stored), _DIGEST_BYTES)}
+        # a chunk may be cut itself, if the sizes above were changed since
+        inner = await _in_batches(lambda name: self.parts(name, depth + 1), names)
+        return {ref}.union(*inner)
+
     async def _leaves(self, key: str, depth: int = 0) -> list[tuple[str, bytes]]:
         """The packed chunks of a blob, in order, each with its key."""
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -53,6 +54,9 @@ class EncryptedStore:
 
     async def exists(self, key: str) -> bool:
         return await self._objects.exists(key)
+
+    async def written_at(self, key: str) -> datetime | None:
+        return await self._objects.written_at(key)
 
     async def delete(self, key: str) -> None:
         await self._objects.delete(key)

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -56,6 +57,11 @@ class FileStore:
 
     async def exists(self, key: str) -> bool:
         return self._size(check_key(key)) is not None
+
+    async def written_at(self, key: str) -> datetime | None:
+        with self._explained(check_key(key)), suppress(*_NO_OBJECT):
+            return datetime.fromtimestamp((self._root / key).stat().st_mtime, UTC)
+        return None
 
     async def delete(self, key: str) -> None:
         with self._explained(check_key(key)), suppress(*_NO_OBJECT):

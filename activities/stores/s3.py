@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
 import boto3
@@ -75,6 +76,15 @@ class S3Store:
         except ObjectMissing:
             return False
         return True
+
+    async def written_at(self, key: str) -> datetime | None:
+        def ask(s3: S3Client) -> datetime:
+            return s3.head_object(Bucket=self._bucket, Key=key)["LastModified"]
+
+        try:
+            return await self._call(check_key(key), ask)
+        except ObjectMissing:
+            return None
 
     async def delete(self, key: str) -> None:
         await self._call(check_key(key), lambda s3: s3.delete_object(Bucket=self._bucket, Key=key))

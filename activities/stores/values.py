@@ -36,6 +36,11 @@ class ValueStore:
         self._inline_bytes = inline_bytes
         self._blobs: LRUCache[str, BlobStore] = LRUCache(maxsize=32)
 
+    @property
+    def objects(self) -> ObjectStore:
+        """Where the blobs lie, for those who keep other things there."""
+        return self._objects
+
     def _of(self, tenant_id: str) -> BlobStore:
         store = self._blobs.get(tenant_id)
         if store is None:
