@@ -24,7 +24,7 @@ from models.tables import Execution
 from models.tables.base import now
 
 # the count must be taken after the lock was got, which one statement cannot do
-_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('executions of ' || CAST(:tenant AS text), 0))")
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('executions of ' || :tenant, 0))")
 
 _ADMIT = text("""
 UPDATE executions SET admitted_at = :now, updated_at = :now
@@ -80,7 +80,7 @@ def is_waiting(execution: Execution) -> bool:
 async def admit(session: AsyncSession, tenant_id: UUID) -> list[UUID]:
     """Gives the places that are free to the executions that have waited longest; their ids, to be started after the commit."""
     await session.flush()
-    await session.execute(_LOCK, {"tenant": tenant_id})
+    await session.execute(_LOCK, {"tenant": str(tenant_id)})
     admitted = (await session.execute(_ADMIT, {"tenant": tenant_id, "now": now()})).all()
     return [row.id for row in sorted(admitted, key=_turn)]
 
