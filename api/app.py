@@ -31,23 +31,28 @@ from api.routes import (
     api_keys,
     approvals,
     audit,
+    auth,
     checkpoints,
     codec,
     connections,
     consensus,
+    credentials,
     executions,
     failures,
     frameworks,
     health,
     history,
     limits,
+    members,
     notifications,
     policies,
     recovery,
+    roles,
     schedules,
     sign_in,
     steering,
     temporal_ui,
+    tenants,
     webhooks,
     workflows,
 )
@@ -119,6 +124,11 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Front, settings=settings)
     errors.install(app)
     resources = (
+        auth,
+        credentials,
+        members,
+        roles,
+        tenants,
         workflows,
         executions,
         steering,
@@ -143,6 +153,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(resource.router, prefix=PREFIX, dependencies=_SHOWN_IN_DOCS)
     app.include_router(sign_in.router)
     app.include_router(temporal_ui.router)
+    app.include_router(auth.keys)
+    app.include_router(auth.keys, prefix=PREFIX, include_in_schema=False)
     app.include_router(health.router)
     app.include_router(health.router, prefix=PREFIX, include_in_schema=False)
     return app

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from api.auth.principal import Principal
+from api.auth.principal import Origin, Principal
 from api.services.api_keys import ApiKeyService
 from api.services.approvals import ApprovalService
 from api.services.audit import AuditService
@@ -15,19 +15,26 @@ from api.services.checkpoints import CheckpointService
 from api.services.codec import CodecService
 from api.services.connections import ConnectionService
 from api.services.consensus import ConsensusService
+from api.services.credentials import CredentialService
 from api.services.executions import ExecutionService
 from api.services.failures import FailureService
 from api.services.forks import ForkService
 from api.services.limits import LimitsService
 from api.services.lineage import LineageService
+from api.services.members import MemberService
 from api.services.notifications import NotificationService
 from api.services.policies import PolicyService
 from api.services.recovery import RecoveryService
 from api.services.retries import RetryService
+from api.services.roles import RoleService
 from api.services.rollbacks import RollbackService
 from api.services.schedules import ScheduleService
+from api.services.sessions import SessionService
+from api.services.sign_in import SignInService
+from api.services.sign_up import SignUpService
 from api.services.steering import SteeringService
 from api.services.temporal_ui import TemporalUiService
+from api.services.tenants import TenantService
 from api.services.webhooks import WebhookService
 from api.services.workflows import WorkflowService
 from api.wiring import Wiring
@@ -54,6 +61,22 @@ def requires(permission: str) -> Any:
     return Depends(check)
 
 
+def caller_of(permission: str) -> Any:
+    """The caller, whoever it is: for what everybody may do about themselves. `permission` is what records call it."""
+
+    async def check(request: Request) -> Principal:
+        principal: Principal = request.state.principal
+        return principal
+
+    check.permission = permission  # type: ignore[attr-defined]
+    return Depends(check)
+
+
+async def _origin(request: Request) -> Origin:
+    origin: Origin = request.state.origin
+    return origin
+
+
 def _service(kind: Callable[[Wiring], Any]) -> Any:
     async def build(process: Annotated[Wiring, Depends(wiring)]) -> Any:
         return kind(process)
@@ -62,6 +85,14 @@ def _service(kind: Callable[[Wiring], Any]) -> Any:
 
 
 Process = Annotated[Wiring, Depends(wiring)]
+Sender = Annotated[Origin, Depends(_origin)]
+SignUp = Annotated[SignUpService, _service(SignUpService)]
+SignIn = Annotated[SignInService, _service(SignInService)]
+PersonSessions = Annotated[SessionService, _service(SessionService)]
+Credentials = Annotated[CredentialService, _service(CredentialService)]
+Members = Annotated[MemberService, _service(MemberService)]
+Roles = Annotated[RoleService, _service(RoleService)]
+Tenants = Annotated[TenantService, _service(TenantService)]
 ApiKeys = Annotated[ApiKeyService, _service(ApiKeyService)]
 Limits = Annotated[LimitsService, _service(LimitsService)]
 Audit = Annotated[AuditService, _service(AuditService)]

@@ -34,6 +34,16 @@ async def grant_system_role(session: AsyncSession, tenant_id: UUID, user_id: UUI
     await session.execute(insert(UserRole).values(row).on_conflict_do_nothing())
 
 
+async def grant_roles(
+    session: AsyncSession, tenant_id: UUID, user_id: UUID, role_ids: Sequence[UUID], granted_by: UUID | None
+) -> None:
+    """Gives a user those of these roles that the tenant has still. For the platform's own transactions."""
+    query = select(col(Role.id)).where(col(Role.tenant_id) == tenant_id, col(Role.id).in_(role_ids))
+    for role_id in (await session.execute(query)).scalars().all():
+        row = UserRole(tenant_id=tenant_id, user_id=user_id, role_id=role_id, granted_by=granted_by).model_dump()
+        await session.execute(insert(UserRole).values(row).on_conflict_do_nothing())
+
+
 class RoleRepository(Repository):
     def add(self, role: Role) -> None:
         self.session.add(role)

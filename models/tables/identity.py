@@ -80,7 +80,7 @@ class SignInFailure(Table, table=True):
 
     key_hash: str = Field(max_length=64, primary_key=True)
     failures: int = 0
-    counted_since: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True), index=True)
+    last_at: datetime = Field(default_factory=now, sa_type=DateTime(timezone=True), index=True)
     blocked_until: datetime | None = optional_time_field()
 
 

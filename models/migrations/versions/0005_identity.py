@@ -83,11 +83,11 @@ def upgrade() -> None:
     op.create_table('sign_in_failures',
     sa.Column('key_hash', sqlmodel.sql.sqltypes.AutoString(length=64), nullable=False),
     sa.Column('failures', sa.Integer(), nullable=False),
-    sa.Column('counted_since', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('last_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('blocked_until', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('key_hash', name=op.f('pk_sign_in_failures'))
     )
-    op.create_index(op.f('ix_sign_in_failures_counted_since'), 'sign_in_failures', ['counted_since'], unique=False)
+    op.create_index(op.f('ix_sign_in_failures_last_at'), 'sign_in_failures', ['last_at'], unique=False)
     op.create_table('signing_keys',
     sa.Column('id', sa.Uuid(), nullable=False),
     sa.Column('algorithm', sqlmodel.sql.sqltypes.AutoString(length=10), nullable=False),

@@ -1,0 +1,57 @@
+"""Credentials of a request -> its principal: an API key, or the access token of a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.auth.keys import KeyAuthenticator
+from api.auth.people import PersonAuthenticator
+from api.auth.principal import Principal
+
+#: Beneath the protected prefix, and open all the same: what people use who have no credential yet. Exact paths.
+OPEN_PATHS = frozenset(
+    {
+        "/api/v1/.well-known/jwks.json",
+        "/api/v1/auth/register",
+        "/api/v1/auth/login",
+        "/api/v1/auth/refresh",
+        "/api/v1/auth/logout",
+        "/api/v1/auth/exchange",
+        "/api/v1/auth/verify-email",
+        "/api/v1/auth/resend-verification",
+        "/api/v1/auth/forgot-password",
+        "/api/v1/auth/reset-password",
+        "/api/v1/auth/accept-invitation",
+    }
+)
+_OPEN_PREFIX = "/api/v1/auth/oauth/"
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is answered without a credential."""
+    return path in OPEN_PATHS or path.startswith(_OPEN_PREFIX)
+
+
+class Authenticator:
+    """Finds the principal of a request from its headers."""
+
+    def __init__(self, keys: KeyAuthenticator, people: PersonAuthenticator) -> None:
+        self._keys = keys
+        self._people = people
+
+    async def authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
+        """The principal, or `NotAuthenticated`. Where both are sent, the API key counts."""
+        token = bearer_token(headers)
+        if token is not None:
+            return await self._people.authenticate(token)
+        return await self._keys.authenticate(headers)
+
+
+def bearer_token(headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    """The access token that a request carries, if that is its credential; keys have no dots."""
+    found = {name: value for name, value in headers if name in (b"x-api-key", b"authorization")}
+    if b"x-api-key" in found:
+        return None
+    scheme, _, token = found.get(b"authorization", b"").decode("latin-1").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and "." in token else None
