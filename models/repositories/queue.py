@@ -26,22 +26,25 @@ from models.tables.base import now
 # the count must be taken after the lock was got, which one statement cannot do
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('executions of ' || :tenant, 0))")
 
+# materialized: PostgreSQL may run a subquery with FOR UPDATE and LIMIT once for each row, and let in one with each
 _ADMIT = text("""
-UPDATE executions SET admitted_at = :now, updated_at = :now
-WHERE tenant_id = :tenant AND status = 'pending' AND admitted_at IS NULL AND id IN (
+WITH free AS MATERIALIZED (
+    SELECT greatest(tenants.max_concurrent_executions - (
+        SELECT count(*) FROM executions
+        WHERE tenant_id = :tenant AND status IN ('pending', 'running')
+          AND (status = 'running' OR admitted_at IS NOT NULL)
+    ), 0) AS places
+    FROM tenants WHERE tenants.id = :tenant
+), chosen AS MATERIALIZED (
     SELECT id FROM executions
     WHERE tenant_id = :tenant AND status = 'pending' AND admitted_at IS NULL
     ORDER BY queued_at, id
-    LIMIT (
-        SELECT greatest(tenants.max_concurrent_executions - (
-            SELECT count(*) FROM executions
-            WHERE tenant_id = :tenant AND status IN ('pending', 'running')
-              AND (status = 'running' OR admitted_at IS NOT NULL)
-        ), 0) FROM tenants WHERE tenants.id = :tenant
-    )
+    LIMIT (SELECT places FROM free)
     FOR UPDATE SKIP LOCKED
 )
-RETURNING id, queued_at
+UPDATE executions SET admitted_at = :now, updated_at = :now
+FROM chosen WHERE executions.id = chosen.id AND executions.tenant_id = :tenant
+RETURNING executions.id, queued_at
 """)
 
 _IS_ANYBODY_WAITING = text("""
