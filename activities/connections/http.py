@@ -91,7 +91,7 @@ class RemoteHttp:
     def _answer(self, target: Target, response: httpx.Response, content: bytes) -> Json:
         host, status = response.request.url.host, response.status_code
         try:
-            document = json.loads(content) if content.strip() else None
+            document = json.loads(content, parse_constant=lambda _: None) if content.strip() else None
         except (ValueError, RecursionError):
             document = None if response.is_error else _Garbage
         if response.is_error:

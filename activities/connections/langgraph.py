@@ -59,7 +59,14 @@ class LangGraph:
             "multitask_strategy": "reject",
         }
         run |= {name: target.options[name] for name in ("config", "context") if target.options.get(name)}
-        answer = await self._ask(target, "POST", f"/threads/{thread}/runs", body=run, key=key)
+        try:
+            answer = await self._ask(target, "POST", f"/threads/{thread}/runs", body=run, key=key)
+        except RemoteRefused as refused:
+            # the thread is ours alone: when it is busy, an earlier request of ours did arrive
+            earlier = await self.find(target, key) if refused.status in (409, 422) else None
+            if earlier is None:
+                raise
+            return earlier
         found = as_object(answer, target.url)
         if not found.get("run_id"):
             raise RemoteUnavailable("The deployment did not say by which id the run is known.", arrived=True)

@@ -48,7 +48,8 @@ log = structlog.get_logger(__name__)
 _DECIDED: Final = (ExternalFailed.failure_type, ExternalUnknown.failure_type)
 #: Seconds that a worker which may still live gets to tell what came of its kickoff.
 _SETTLE: Final = 5.0
-#: Seconds after a kickoff in which a service may not yet know the id that it gave.
+#: Refusals that pass: the token is being changed, or the service does not yet know the id that it gave. Seconds.
+_PASSING: Final = frozenset({401, 403, 404})
 _GRACE: Final = 30.0
 #: Seconds for asking a service to stop a run.
 _STOP: Final = 15.0
@@ -97,6 +98,8 @@ class ExternalAgents:
         self._loop = loop
         self._stop_asked = stop_asked
         self._late: set[asyncio.Task[None]] = set()
+        self._ended_badly = 0
+        self._asking: asyncio.Task[str | None] | None = None
 
     async def run(
         self,
@@ -115,27 +118,39 @@ class ExternalAgents:
         """Run after run, as long as each one that ended badly was recorded as a failure of the step."""
         if self._session.outcome is not None:
             raise self._session.outcome
-        ended_badly = 0
-        for number in itertools.count():
-            kickoff_id = await self._started(wish, number)
-            failure: StepError
-            if kickoff_id is None:
-                failure = ExternalUnknown(
-                    "Nobody can tell whether the external agent was started: the answer to its kickoff was lost. "
-                    "Look at the service, then retry the run to start the agent once more."
-                )
-            else:
-                run, by_us = await self._end(wish, kickoff_id, number)
-                if run.phase == "succeeded":
-                    tokens = run.tokens.total if run.tokens else 0
-                    return ExternalResult(kickoff_id, run.word, run.text, run.data, tokens)
-                if by_us:
-                    continue
-                failure = ExternalFailed(f"The external agent ended as {run.word}: {run.error or 'no reason given'}")
-            ended_badly += 1
-            if ended_badly > await self._decided():
-                raise failure
+        number = 0
+        try:
+            for number in itertools.count():
+                result = await self._one(wish, number)
+                if result is not None:
+                    return result
+        except asyncio.CancelledError:
+            if self._stop_asked():
+                self._later(self._stop(wish, number))
+            raise
         raise AssertionError("unreachable: counting has no end")
+
+    async def _one(self, wish: _Wish, number: int) -> ExternalResult | None:
+        """What this run gave; None if it gave nothing and another one may be started."""
+        kickoff_id = await self._started(wish, number)
+        failure: StepError
+        if kickoff_id is None:
+            failure = ExternalUnknown(
+                "Nobody can tell whether the external agent was started: the answer to its kickoff was lost. "
+                "Look at the service, then retry the run to start the agent once more."
+            )
+        else:
+            run, by_us = await self._end(wish, kickoff_id, number)
+            if run.phase == "succeeded":
+                tokens = run.tokens.total if run.tokens else 0
+                return ExternalResult(kickoff_id, run.word, run.text, run.data, tokens)
+            if by_us:
+                return None
+            failure = ExternalFailed(f"The external agent ended as {run.word}: {run.error or 'no reason given'}")
+        self._ended_badly += 1
+        if self._ended_badly > await self._decided():
+            raise failure
+        return None
 
     # The kickoff
 
@@ -165,13 +180,8 @@ class ExternalAgents:
         await self._door.effects.begin(self._session, effect)
         wish.progress(f"starting {target.name}")
         # cancelled or not, what the service answers must be written down
-        asking = asyncio.create_task(self._ask(wish, target, client, key))
-        try:
-            return await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            if self._stop_asked():
-                self._later(self._stop_when_started(asking, wish, number, target, client))
-            raise
+        self._asking = asyncio.create_task(self._ask(wish, target, client, key))
+        return await asyncio.shield(self._asking)
 
     async def _ask(self, wish: _Wish, target: Target, client: ExternalClient, key: str) -> str | None:
         session, effects = self._session, self._door.effects
@@ -221,7 +231,7 @@ class ExternalAgents:
         try:
             return _read(await self._door.journal.answer(self._session, call, number, _not_there))
         except _NotThere:
-            run = await self._followed(wish, call, kickoff_id, number)
+            run = await self._followed(wish, kickoff_id)
         answer = _answer(call, run, by_us=False)
 
         async def make() -> Answer:
@@ -229,11 +239,10 @@ class ExternalAgents:
 
         return _read(await self._door.journal.answer(self._session, call, number, make))
 
-    async def _followed(self, wish: _Wish, call: Call, kickoff_id: str, number: int) -> RemoteRun:
+    async def _followed(self, wish: _Wish, kickoff_id: str) -> RemoteRun:
         """Looks at the run until it is over; what cannot be reached is waited for."""
         settings = self._door.settings
-        pause, began = settings.external_poll_interval, time.monotonic()
-        heard = began
+        pause, heard = settings.external_poll_interval, time.monotonic()
         while True:
             target, client = await self._open(wish)
             try:
@@ -243,7 +252,7 @@ class ExternalAgents:
                     raise ExternalUnavailable(f"The external agent cannot be followed: {away.message}") from None
                 wait = max(pause, away.retry_after or 0.0)
             except RemoteRefused as refused:
-                if refused.status != 404 or time.monotonic() - began > _GRACE:
+                if refused.status not in _PASSING or time.monotonic() - heard > _GRACE:
                     raise ExternalRefused(f"The external agent cannot be followed: {refused.message}") from None
                 wait = pause
             else:
@@ -251,30 +260,29 @@ class ExternalAgents:
                     return run
                 heard, wait = time.monotonic(), pause
                 wish.progress(f"{target.name}: {run.word or 'running'}")
-            try:
-                await asyncio.sleep(wait)
-            except asyncio.CancelledError:
-                if self._stop_asked():
-                    self._later(self._stop(call, target, client, kickoff_id, number))
-                raise
+            await asyncio.sleep(wait)
             pause = min(pause * _BACKOFF, settings.external_poll_max_interval)
 
     # Stopping
 
-    async def _stop_when_started(
-        self, asking: asyncio.Task[str | None], wish: _Wish, number: int, target: Target, client: ExternalClient
-    ) -> None:
-        kickoff_id = await asking
-        if kickoff_id is not None:
-            await self._stop(self._call(wish), target, client, kickoff_id, number)
-
-    async def _stop(self, call: Call, target: Target, client: ExternalClient, kickoff_id: str, number: int) -> None:
+    async def _stop(self, wish: _Wish, number: int) -> None:
         """Asks the service to stop the run. One that cannot be asked goes on, and is followed if the step runs again."""
+        if self._asking is not None:
+            await asyncio.wait([self._asking])
+        effect = await self._effect(self._key(number))
+        if effect is None or effect.status != "done":
+            return
+        kickoff_id = str(effect.result["kickoff_id"])
+        target, client = await self._open(wish)
         async with asyncio.timeout(_STOP):
             stopped = await client.cancel(target, kickoff_id)
-        log.info("external agent told to stop", connection=target.id, can=stopped)
-        if stopped:
-            answer = _answer(call, RemoteRun("cancelled", "cancelled"), by_us=True)
+            log.info("external agent told to stop", connection=target.id, can=stopped)
+            run = await client.status(target, kickoff_id) if stopped else None
+        if run is not None:
+            # it may have been quicker
+            ended = run if run.phase == "succeeded" else RemoteRun("cancelled", "cancelled", tokens=run.tokens)
+            call = self._call(wish)
+            answer = _answer(call, ended, by_us=ended is not run)
             await self._door.journal.keep(self._session, call, number, answer)
 
     def _later(self, work: Any) -> None:
@@ -292,11 +300,11 @@ class ExternalAgents:
 
     async def _open(self, wish: _Wish) -> tuple[Target, ExternalClient]:
         """The connection as it is now: its token may have been changed since the last look."""
-        with journal_errors():
-            try:
+        try:
+            with journal_errors(but=NoSuchConnection):
                 target = await self._door.book.agent(self._session.tenant_id, wish.connection)
-            except NoSuchConnection as error:
-                raise BadDefinition(str(error)) from None
+        except NoSuchConnection as error:
+            raise BadDefinition(str(error)) from None
         client = self._door.services.client(target.kind)
         if client is None:
             raise BadDefinition(f"The connection {target.name!r} leads to no agent: it is a {target.kind}.")

@@ -213,10 +213,12 @@ class Journal:
 
 
 @contextmanager
-def journal_errors() -> Iterator[None]:
-    """What goes wrong with the database, in the words of a step."""
+def journal_errors(but: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """What goes wrong with the database, in the words of a step; `but` is let through."""
     try:
         yield
+    except but:
+        raise
     except Exception as error:
         if is_database_away(error):
             raise StorageUnavailable("The call journal cannot be reached.") from error
