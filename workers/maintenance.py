@@ -12,16 +12,29 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from activities.maintenance.erasing import ErasureActivities
+from activities.maintenance.exports import ExportActivities
+from activities.maintenance.retention import RetentionActivities
+from activities.maintenance.sealing import Sealer
+from activities.maintenance.sweeping import Sweeper
 from activities.schedules.starting import ScheduleActivities
+from activities.stores.factory import open_bytes
 from activities.stores.values import ValueStore
 from activities.webhooks.sending import WebhookActivities
 from models.database import Database
 from omium_core import temporal
 from omium_core.settings import Settings
+from workflows.maintenance import Retention, TenantErasure, TenantExport
 from workflows.scheduled_start import ScheduledStart
 from workflows.webhook_delivery import WebhookDelivery
 
-WORKFLOWS: Sequence[type[Any]] = (ScheduledStart, WebhookDelivery)
+WORKFLOWS: Sequence[type[Any]] = (
+    ScheduledStart,
+    WebhookDelivery,
+    TenantExport,
+    TenantErasure,
+    Retention,
+)
 #: Endpoints that hang hold a place each: there are enough of them.
 _AT_ONCE = 100
 _POLLS = 2
@@ -31,7 +44,25 @@ def activities_of(
     client: Client, database: Database, values: ValueStore, settings: Settings
 ) -> list[Callable[..., Any]]:
     schedules = ScheduleActivities(client, database, values, settings)
+    objects = open_bytes(settings)
+    exports = ExportActivities(database, values.objects, values)
+    erasure = ErasureActivities(client, database, objects)
+    retention = RetentionActivities(database, Sealer(database, settings, objects), Sweeper(database, objects))
     return [
+        exports.begin,
+        exports.part,
+        exports.end,
+        exports.remove,
+        erasure.cancel,
+        erasure.destroy_keys,
+        erasure.end_runs,
+        erasure.delete_objects,
+        erasure.delete_rows,
+        erasure.end,
+        retention.make_partitions,
+        retention.tenants,
+        retention.tidy,
+        retention.drop_partitions,
         schedules.start,
         schedules.status,
         schedules.cancel,

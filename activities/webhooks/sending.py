@@ -11,7 +11,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -76,6 +76,14 @@ class Outcome:
         return self.code == _GONE
 
 
+@dataclass
+class _Busy:
+    """What the lanes of one round have under way."""
+
+    subjects: set[str] = field(default_factory=set)
+    choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class WebhookActivities:
     """Belongs to one event loop."""
 
@@ -91,7 +99,7 @@ class WebhookActivities:
             return await self.send_due(UUID(endpoint.tenant_id), UUID(endpoint.endpoint_id))
 
     async def send_due(self, tenant_id: UUID, endpoint_id: UUID) -> Sent:
-        busy: set[str] = set()
+        busy = _Busy()
         until = time.monotonic() + ROUND
         try:
             attempts = await asyncio.gather(*(self._lane(tenant_id, endpoint_id, busy, until) for _ in range(LANES)))
@@ -104,20 +112,22 @@ class WebhookActivities:
             return Sent(sum(attempts))
         return Sent(sum(attempts), max((due - now()).total_seconds(), 0.0))
 
-    async def _lane(self, tenant_id: UUID, endpoint_id: UUID, busy: set[str], until: float) -> int:
+    async def _lane(self, tenant_id: UUID, endpoint_id: UUID, busy: _Busy, until: float) -> int:
         """One message after the other, none of a subject that another lane is busy with."""
         attempts = 0
         while time.monotonic() < until:
-            parcel = await self._claim(tenant_id, endpoint_id, busy)
-            if parcel is None:
-                break
-            subject = parcel.delivery.subject
-            busy.add(subject)
+            # one lane chooses at a time, or two would take what is about the same
+            async with busy.choosing:
+                parcel = await self._claim(tenant_id, endpoint_id, busy.subjects)
+                if parcel is None:
+                    break
+                subject = parcel.delivery.subject
+                busy.subjects.add(subject)
             try:
                 outcome = await self._attempt(parcel)
                 await self._settle(tenant_id, endpoint_id, parcel.delivery, outcome)
             finally:
-                busy.discard(subject)
+                busy.subjects.discard(subject)
             attempts += 1
         return attempts
 

@@ -285,14 +285,18 @@ def _shown_to_auditors(row: Schedule) -> dict[str, Any]:
 def _view(row: Schedule, caller: Principal, seen: Outlook | None) -> ScheduleView:
     expressions = row.cron or []
     times: list[datetime] = [] if seen is None else list(seen.next_times)
+    synced = row.synced_revision == row.revision
     return ScheduleView(
+        # somebody may have paused it in Temporal itself
+        paused=seen.paused if seen and synced else row.paused,
         cron=expressions[0] if len(expressions) == 1 else expressions or None,
         interval=row.interval_seconds,
         inputs=row.inputs if caller.may("payload:read") else None,
-        synced=row.synced_revision == row.revision,
+        synced=synced,
         next_run_times=times,
         **row.model_dump(
-            include=set(ScheduleView.model_fields) - {"cron", "interval", "inputs", "synced", "next_run_times"}
+            include=set(ScheduleView.model_fields)
+            - {"cron", "interval", "inputs", "paused", "synced", "next_run_times"}
         ),
     )
 
