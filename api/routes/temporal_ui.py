@@ -13,7 +13,7 @@ from api.auth.cookies import session_credential
 from api.auth.principal import Principal
 from api.deps import TemporalUiRules
 from api.temporal_ui import pages
-from api.temporal_ui.proxy import PUBLIC_PATH, TemporalUi
+from api.temporal_ui.proxy import PUBLIC_PATH, TemporalUi, is_file
 from api.temporal_ui.rules import Asked, segments_of
 from omium_core.errors import MalformedRequest, NotAuthenticated, NotFound, NotPermitted
 
@@ -58,7 +58,7 @@ async def call(request: Request, service: TemporalUiRules, caller: Viewer) -> Re
 async def show(request: Request, path: str = "") -> Response:
     """A file of the page, or the page."""
     ui = _ui(request)
-    is_page = path != "render" and not path.startswith("_app/") and "text/html" in request.headers.get("accept", "")
+    is_page = path != "render" and not is_file(path)
     try:
         await _viewer(request)
     except NotAuthenticated:

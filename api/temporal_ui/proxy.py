@@ -40,6 +40,11 @@ _POLICY = (
 _PAGE = {"content-security-policy": _POLICY, "x-frame-options": "SAMEORIGIN", "cache-control": "no-store"}
 
 
+def is_file(path: str) -> bool:
+    """Whether a path beneath the public one is a file of the Web UI. All others show the page."""
+    return bool(_FILE.fullmatch(path))
+
+
 class TemporalUi:
     """The Web UI's server. One per process."""
 
@@ -70,9 +75,7 @@ class TemporalUi:
         return Response(answer.content, answer.status_code, headers=headers, media_type="text/html")
 
     async def file(self, path: str, headers: Mapping[str, str]) -> Response:
-        """A script, a picture or the like. `NotFound` for any other path."""
-        if not _FILE.fullmatch(path):
-            raise NotFound("There is nothing here.")
+        """A script, a picture or the like (`is_file`)."""
         asked = {"accept-encoding": headers.get("accept-encoding", "identity")}
         request = self._http.build_request("GET", f"{PUBLIC_PATH}/{path}", headers=asked)
         answer = await self._send(request, stream=True)
@@ -120,7 +123,8 @@ class TemporalUi:
         try:
             told = answer.json()
         except ValueError:
-            raise Unavailable("Temporal's Web UI gave an answer that is not JSON.") from None
+            # so it answers for the download of a history that is not there
+            raise NotFound("There is nothing here.") from None
         if answer.is_success and call.kept:
             told = _own(call.kept, told, tenant_id)
         return JSONResponse(told, answer.status_code)

@@ -31,6 +31,7 @@ _PAGE = ("pageSize", "maximumPageSize", "nextPageToken")
 _HISTORY = (*_RUN, *_PAGE, "waitNewEvent", "historyEventFilterType", "skipArchival")
 _QUEUE = re.compile(r"omium-[a-z_]+")
 _RUN_ID = re.compile(r"[0-9a-f-]{36}")
+_REST = re.compile(r"[A-Za-z0-9_:-]+(?:[/.][A-Za-z0-9_:-]+)*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 #: What Temporal can do to a run behind the platform's back: its rows would tell another story.
 _NEVER = frozenset({"terminate", "reset", "pause", "unpause"})
@@ -158,7 +159,8 @@ class _Inside:
         return "/".join([self._base, *(quote(quote(segment, safe=""), safe="") for segment in segments)])
 
     def _is_own(self, name: str) -> bool:
-        return name.startswith(f"{self._tenant}/")
+        tenant, _, rest = name.partition("/")
+        return tenant == str(self._tenant) and bool(_REST.fullmatch(rest))
 
     def _is_execution(self, name: str) -> bool:
         return self._is_own(name) and bool(_RUN_ID.fullmatch(name.partition("/")[2]))

@@ -34,7 +34,7 @@ def test_prints_one_complete_object_and_keeps_the_same_in_a_private_file(stack: 
     printed = stack.printed
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", printed["api_url"])
     assert re.fullmatch(r"127\.0\.0\.1:\d+", printed["temporal_address"])
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+", printed["temporal_ui_url"])
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/temporal", printed["temporal_ui_url"])
     assert re.fullmatch(r"omium_local_[A-Za-z0-9]{32}", printed["api_key"])
     assert printed["temporal_namespace"] == "default"
     assert set(printed["pids"]) == {"up", *PARTS}

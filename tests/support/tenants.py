@@ -56,6 +56,7 @@ async def add_key(
     expires_at: datetime | None = None,
     revoked_at: datetime | None = None,
     is_active: bool = True,
+    permissions: list[str] | None = None,
 ) -> str:
     """A new key of a tenant, as its owner would send it."""
     key = new_key("test")
@@ -68,6 +69,7 @@ async def add_key(
         expires_at=expires_at,
         revoked_at=revoked_at,
         is_active=is_active,
+        permissions=permissions,
     )
     return await add(database, row, key)
 

@@ -19,6 +19,8 @@ from workers.local.ports import HOST
 from workers.local.processes import clean_environment
 
 NAMESPACE = "default"
+#: Where the Web UI is, on its own port and on the API's.
+UI_PATH = "/temporal"
 _DATABASE = "temporal.db"
 
 
@@ -43,7 +45,8 @@ def part(directory: DataDir, ports: Mapping[str, int]) -> Part:
         *("--db-filename", _DATABASE),
         # durable when a process is killed; a power cut may take the last commits
         *("--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=1"),
-        "--ui-disable-news-fetch",
+        # the API shows it there, behind its sign-in; what is open on this port has no keys
+        *("--ui-public-path", UI_PATH, "--ui-disable-news-fetch"),
     ]
     for name, value in DYNAMIC_CONFIG.items():
         command += ["--dynamic-config-value", f"{name}={json.dumps(value)}"]

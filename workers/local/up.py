@@ -138,7 +138,7 @@ class Stack:
             "api_url": f"http://{HOST}:{chosen['api']}",
             "temporal_address": f"{HOST}:{chosen['temporal']}",
             "temporal_namespace": temporal_server.NAMESPACE,
-            "temporal_ui_url": f"http://{HOST}:{chosen['temporal_ui']}",
+            "temporal_ui_url": f"http://{HOST}:{chosen['api']}{temporal_server.UI_PATH}",
             "database_url": postgres.url(secrets, chosen["postgres"]),
             "api_key": secrets.api_key,
             "data_dir": str(self._directory.root),
