@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from api.auth.principal import Origin, Principal
+from api.payloads import show_payloads_to
 from api.services.api_keys import ApiKeyService
 from api.services.approvals import ApprovalService
 from api.services.audit import AuditService
@@ -16,6 +17,7 @@ from api.services.codec import CodecService
 from api.services.connections import ConnectionService
 from api.services.consensus import ConsensusService
 from api.services.credentials import CredentialService
+from api.services.data_rights import DataRightsService
 from api.services.executions import ExecutionService
 from api.services.failures import FailureService
 from api.services.forks import ForkService
@@ -54,6 +56,7 @@ def requires(permission: str) -> Any:
         principal: Principal = request.state.principal
         if permission not in principal.permissions:
             raise NotPermitted(f"This needs the permission {permission}.", permission=permission)
+        show_payloads_to(principal)
         return principal
 
     # read by those who must know it without a request: the audit log, tests
@@ -95,6 +98,7 @@ Roles = Annotated[RoleService, _service(RoleService)]
 Tenants = Annotated[TenantService, _service(TenantService)]
 ApiKeys = Annotated[ApiKeyService, _service(ApiKeyService)]
 Limits = Annotated[LimitsService, _service(LimitsService)]
+DataRights = Annotated[DataRightsService, _service(DataRightsService)]
 Audit = Annotated[AuditService, _service(AuditService)]
 Workflows = Annotated[WorkflowService, _service(WorkflowService)]
 Executions = Annotated[ExecutionService, _service(ExecutionService)]
