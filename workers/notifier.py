@@ -19,6 +19,7 @@ from models.database import Database, is_database_away
 from models.repositories.notifications import claim, receivers_due, settle, tenants_marked
 from models.tables import Notification
 from models.tables.base import now
+from omium_core.errors import TenantErased
 from omium_core.settings import Settings
 from workers.webhooks import Waker
 
@@ -62,8 +63,7 @@ class Notifier:
         for tenant_id in marked:
             full = True
             while full:
-                async with self._database.transaction(tenant_id) as db:
-                    full = await queue_marked(db, _BATCH) == _BATCH
+                full = await self._queue(tenant_id)
         if self._waker is not None:
             # endpoints of webhooks hear of the same events, sent by a workflow each
             await self._waker.once()
@@ -74,6 +74,14 @@ class Notifier:
             receiver = (tenant_id, target)
             # one that is slow or away keeps nobody else waiting
             self._sending[receiver] = asyncio.create_task(self._serve(receiver))
+
+    async def _queue(self, tenant_id: UUID) -> bool:
+        """Queues some of what a tenant's runs tell; whether there is more."""
+        try:
+            async with self._database.transaction(tenant_id) as db:
+                return await queue_marked(db, _BATCH) == _BATCH
+        except TenantErased:
+            return False
 
     async def _serve(self, receiver: Receiver) -> None:
         await self._safely(self._send_all(receiver))

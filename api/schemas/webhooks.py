@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.common import Request, Text
 
 Url = Annotated[Text, Field(min_length=1, max_length=2000, examples=["https://hooks.example.com/omium"])]
@@ -89,7 +90,7 @@ class Attempt(BaseModel):
     error: str | None
 
 
-class DeliveryView(BaseModel):
+class DeliveryView(HoldsPayloads):
     """One event for one endpoint. `message_id` is what it sends as `webhook-id`: the same in each attempt."""
 
     id: UUID
@@ -102,7 +103,7 @@ class DeliveryView(BaseModel):
     response_code: int | None
     duration_ms: int | None
     last_error: str | None
-    payload: dict[str, Any]
+    payload: Payload[dict[str, Any]]
     attempt_log: list[Attempt]
     created_at: datetime
     delivered_at: datetime | None

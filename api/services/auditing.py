@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic_core import to_jsonable_python
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from activities.webhooks.queueing import queue_action
 from api.auth.principal import Origin, Principal
 from models.database import Database
 from models.repositories.audit import INSERT, AuditEntry, row_of, write_entry
@@ -54,6 +55,8 @@ async def audited(
     """Writes the entry of one change. `action` is `<resource>.<what>`; values hold no secret and no payload."""
     entry = entry_of(caller, action, resource_type, resource_id, origin=origin_of(caller), old=old, new=new)
     await write_entry(session, entry)
+    # webhook endpoints hear of the same, in the same transaction
+    await queue_action(session, caller.tenant_id, action, resource_type, resource_id, caller.name, _plain(new))
     if (noted := current.get()) is not None:
         noted.written = True
 
