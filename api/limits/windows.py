@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,30 +85,42 @@ class Windows:
 
 
 class _Memory(MemoryStorage):
-    """The library's own, which looks through all windows at every request; this one does so now and then."""
+    """The library's own windows, without its locks and tasks: between two awaits one process does one thing."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._swept = 0.0
+        #: By key and length of the window: the number of the window, its count, the count of the one before.
+        self._counts: dict[tuple[str, int], tuple[int, int, int]] = {}
+        self._swept = time.monotonic()
 
-    async def get(self, key: str) -> int:
-        if self.timer is None or self.timer.done():
-            # as long as this task runs the library begins none
-            self.timer = asyncio.create_task(self._sweep())
-        return await super().get(key)
+    async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        number, count, before, left = self._at(key, expiry)
+        if math.floor(before * left / expiry + count) + amount > limit:
+            return False
+        self._counts[key, expiry] = number, count + amount, before
+        return True
 
-    async def _sweep(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            over = [key for key, ends in self.expirations.items() if ends <= time.time()]
-            for key in over:
-                self.storage.pop(key, None)
-                self.expirations.pop(key, None)
-                self.locks.pop(key, None)
+    async def get_sliding_window(self, key: str, expiry: int) -> tuple[int, float, int, float]:
+        _, count, before, left = self._at(key, expiry)
+        return before, left if before else 0.0, count, left + expiry
 
-    async def close(self) -> None:
-        if self.timer is not None:
-            self.timer.cancel()
+    def _at(self, key: str, expiry: int) -> tuple[int, int, int, float]:
+        """The present window of a key, and in how many seconds it ends."""
+        if self._swept < time.monotonic() - SWEEP_SECONDS:
+            self._sweep()
+        number, passed = divmod(time.time(), expiry)
+        known, count, before = self._counts.get((key, expiry), (0, 0, 0))
+        if known != number:
+            count, before = 0, count if known == number - 1 else 0
+        return int(number), count, before, expiry - passed
+
+    def _sweep(self) -> None:
+        self._swept = time.monotonic()
+        now = time.time()
+        # a window counts for the next one too
+        over = [(key, expiry) for (key, expiry), (number, _, _) in self._counts.items() if number + 2 <= now // expiry]
+        for entry in over:
+            del self._counts[entry]
 
 
 def _redis(address: str) -> Storage:

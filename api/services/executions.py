@@ -91,17 +91,15 @@ class ExecutionService:
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:
-        database, sees = self._process.database, caller.may("payload:read")
-        execution = await read_execution(database, caller.tenant_id, execution_id, payloads=sees)
+        execution = await read_execution(self._process.database, caller.tenant_id, execution_id)
         agents = execution.agents
         if execution.lineage > 0:
-            async with database.transaction(caller.tenant_id) as session:
+            async with self._process.database.transaction(caller.tenant_id) as session:
                 agents = await present_steps(agents, LineageRepository(session, caller.tenant_id), execution)
         tenant = str(caller.tenant_id)
         inputs = await self._process.values.read(tenant, Stored(execution.inputs, execution.inputs_blob))
         outputs = await self._process.values.read(tenant, Stored(execution.outputs, execution.outputs_blob))
-        shown = (inputs or {}) if sees else None
-        return views.execution_detail(execution, agents, shown, outputs, self._process.settings)
+        return views.execution_detail(execution, agents, inputs, outputs, self._process.settings)
 
     async def events(
         self, caller: Principal, execution_id: UUID, after: UUID | None, limit: int

@@ -46,7 +46,7 @@ def execution_detail(
 ) -> ExecutionDetail:
     return ExecutionDetail(
         **_summary(execution, execution.usage),
-        inputs=inputs,
+        inputs=inputs or {},
         outputs=outputs,
         agents=agent_views(agents, execution.usage),
         pending_approvals=execution.pending_approvals,

@@ -105,10 +105,8 @@ class ExecutionRead:
     queue_position: int | None
 
 
-async def read_execution(
-    database: Database, tenant_id: UUID, execution_id: UUID, *, payloads: bool = True
-) -> ExecutionRead:
-    """Without `payloads` what went in and what came out stays closed, and reads as None. Raises `ExecutionNotFound`."""
+async def read_execution(database: Database, tenant_id: UUID, execution_id: UUID) -> ExecutionRead:
+    """Raises `ExecutionNotFound`."""
     cipher = await database.keys.cipher(tenant_id)
     row = await database.row(tenant_id, QUERY, tenant_id, execution_id)
     if row is None:
@@ -120,20 +118,15 @@ async def read_execution(
     def text(sealed: bytes | None) -> str | None:
         return None if sealed is None else cipher.open(sealed).decode(errors="replace")
 
-    steps = [StepRead(*step[:10], opened(step[10]) if payloads else None, text(step[11])) for step in row["agents"]]
+    steps = [StepRead(*step[:10], opened(step[10]), text(step[11])) for step in row["agents"]]
     # sums of bigints arrive as decimals
     usage = [StepUsage(*(int(number) for number in entry)) for entry in row["usage"]]
     columns = list(row[: len(_COLUMNS)])
     columns[_ERROR] = text(columns[_ERROR])
-    for place in _OPENED:
+    for place in _JSON:
         columns[place] = opened(columns[place])
-    for place in _PAYLOADS:
-        columns[place] = opened(columns[place]) if payloads else None
-    if not payloads:
-        columns[_COLUMNS.index("inputs_blob")] = columns[_COLUMNS.index("outputs_blob")] = None
     return ExecutionRead(*columns, steps, usage, row["pending_approvals"], row["queue_position"])
 
 
 _ERROR = _COLUMNS.index("error_message")
-_OPENED = (_COLUMNS.index("policy"), _COLUMNS.index("metadata"))
-_PAYLOADS = (_COLUMNS.index("inputs"), _COLUMNS.index("outputs"))
+_JSON = [_COLUMNS.index(name) for name in ("inputs", "outputs", "policy", "metadata")]
