@@ -16,6 +16,7 @@ from omium.errors import OmiumError
 from omium.resources import (
     Approvals,
     Checkpoints,
+    Connections,
     ConsensusLogs,
     Executions,
     Failures,
@@ -59,6 +60,7 @@ class OmiumClient:
         self.executions: Executions[OmiumClient] = Executions(self)
         self.checkpoints: Checkpoints[OmiumClient] = Checkpoints(self)
         self.approvals: Approvals[OmiumClient] = Approvals(self)
+        self.connections: Connections[OmiumClient] = Connections(self)
         self.consensus: ConsensusLogs[OmiumClient] = ConsensusLogs(self)
         self.failures: Failures[OmiumClient] = Failures(self)
         self.policies: Policies[OmiumClient] = Policies(self)
@@ -136,6 +138,7 @@ class AsyncOmiumClient:
         self.executions: Executions[AsyncOmiumClient] = Executions(self)
         self.checkpoints: Checkpoints[AsyncOmiumClient] = Checkpoints(self)
         self.approvals: Approvals[AsyncOmiumClient] = Approvals(self)
+        self.connections: Connections[AsyncOmiumClient] = Connections(self)
         self.consensus: ConsensusLogs[AsyncOmiumClient] = ConsensusLogs(self)
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
         self.policies: Policies[AsyncOmiumClient] = Policies(self)

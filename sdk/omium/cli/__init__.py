@@ -17,6 +17,7 @@ from omium.cli import (
     approvals,
     checkpoints,
     config,
+    connections,
     consensus,
     executions,
     failures,
@@ -35,6 +36,7 @@ GROUPS = {
     "failures": failures.app,
     "policies": policies.app,
     "notifications": notifications.app,
+    "connections": connections.app,
     "config": config.app,
 }
 

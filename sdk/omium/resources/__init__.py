@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from omium.resources.approvals import Approvals
 from omium.resources.checkpoints import Checkpoints
+from omium.resources.connections import Connections
 from omium.resources.consensus import ConsensusLogs
 from omium.resources.executions import Executions
 from omium.resources.failures import Failures
@@ -14,6 +15,7 @@ from omium.resources.workflows import Workflows
 __all__ = [
     "Approvals",
     "Checkpoints",
+    "Connections",
     "ConsensusLogs",
     "Executions",
     "Failures",

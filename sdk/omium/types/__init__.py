@@ -10,6 +10,12 @@ from omium.types.base import TERMINAL_STATUSES as TERMINAL_STATUSES
 from omium.types.base import JsonObject as JsonObject
 from omium.types.base import Page as Page
 from omium.types.base import Status as Status
+from omium.types.connections import Connection as Connection
+from omium.types.connections import ConnectionInputs as ConnectionInputs
+from omium.types.connections import ConnectionPage as ConnectionPage
+from omium.types.connections import ConnectionTest as ConnectionTest
+from omium.types.connections import Kickoff as Kickoff
+from omium.types.connections import KickoffStatus as KickoffStatus
 from omium.types.recovery import Analysis as Analysis
 from omium.types.recovery import Failure as Failure
 from omium.types.recovery import FailureAnalysis as FailureAnalysis
