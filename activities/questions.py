@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio import activity
 
 from activities.adapters.base import Answer, StaleAttempt
+from activities.audit_notes import note_steering
 from activities.contracts.evaluation import ApprovalWish
 from activities.heartbeat import heartbeat
 from activities.stores.values import Stored, ValueStore
@@ -123,6 +124,16 @@ class Questions:
             db.add(row)
             data = {"approval_id": answer.approval_id, "decision": answer.decision, "expired": answer.expired}
             await add_event(db, answer, "approval.answered", {**data, "by": answer.actor})
+            if not answer.expired:
+                await note_steering(
+                    db,
+                    answer.tenant_id,
+                    answer.execution_id,
+                    "approval.answer",
+                    answer.actor,
+                    resource=("approval", row.id),
+                    new={"decision": answer.decision},
+                )
             return True
 
         async with heartbeat():

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities import next_lineage
+from activities.audit_notes import note_steering
 from activities.position import load_position
 from activities.rollback_plan import left_steps, plan_to
 from activities.sources import Continuation, Source, base_rows
@@ -94,6 +95,14 @@ async def begin(db: AsyncSession, wish: RollbackInput, source: Source) -> Rollba
     execution.reason, execution.updated_at = ROLLING_BACK, now()
     db.add(execution)
     _event(db, execution, "rollback.started", {"rollback_id": str(rollback.id), "checkpoint": source.target.name})
+    await note_steering(
+        db,
+        tenant_id,
+        execution_id,
+        "execution.rollback",
+        wish.actor,
+        new={"rollback_id": str(rollback.id), "trigger": wish.trigger_type, "to_lineage": rollback.to_lineage},
+    )
     return rollback
 
 

@@ -18,6 +18,7 @@ from temporalio import activity
 from activities import failures, questions
 from activities.adapters.base import JsonObject
 from activities.adapters.flow.definition import DEFINITION as FLOW
+from activities.audit_notes import note_steering
 from activities.heartbeat import heartbeat
 from activities.policies.texts import filled
 from activities.records import Records
@@ -34,6 +35,8 @@ from models.wire import FailureInput, FinishInput, StateInput, Step
 
 #: How long, in seconds, a write of this kind is tried while the database is away.
 PATIENCE = 600.0
+#: Reasons of a pause that somebody has to end.
+_HOLDS = ("operator", "recovery")
 _OPEN = ("pending", "running", "paused", "rolled_back")
 Of = StateInput | FinishInput | FailureInput
 
@@ -115,6 +118,7 @@ async def cancel_waiting(database: Database, tenant_id: UUID, execution_id: UUID
 
 async def _record_state(db: AsyncSession, state: StateInput) -> None:
     parked = state.status != "running"
+    stood = (await db.execute(select(col(Execution.status), col(Execution.reason)).where(*_is(state)))).one_or_none()
     statement = (
         update(Execution)
         .where(
@@ -142,6 +146,12 @@ async def _record_state(db: AsyncSession, state: StateInput) -> None:
     event_type = {"paused": "execution.paused", "running": "execution.resumed"}.get(state.status, "execution.waits")
     data = {"reason": state.reason, "by": state.actor, "note": state.note}
     await _event(db, state, event_type, {name: value for name, value in data.items() if value})
+    if state.status == "paused" and state.reason == "operator":
+        await note_steering(
+            db, state.tenant_id, state.execution_id, "execution.pause", state.actor, new={"reason": state.note}
+        )
+    elif not parked and stood is not None and (stood.status == "rolled_back" or stood.reason in _HOLDS):
+        await note_steering(db, state.tenant_id, state.execution_id, "execution.resume", state.actor)
 
 
 def _waits_for_people() -> ColumnElement[bool]:
@@ -245,6 +255,11 @@ async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) ->
     if end.status == "cancelled" and end.message:
         data["reason"] = end.message
     await _event(db, end, f"execution.{end.status}", data)
+    if end.status == "cancelled" or end.failure_type == "workflow_ended":
+        action = "execution.cancel" if end.status == "cancelled" else "execution.terminate"
+        await note_steering(
+            db, end.tenant_id, end.execution_id, action, end.actor, new={"reason": data.get("reason") or end.message}
+        )
     await RecoveryRepository(db, UUID(end.tenant_id)).drop(UUID(end.execution_id))
     of_run = FailureRepository(db, UUID(end.tenant_id))
     if failure is not None:

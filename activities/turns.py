@@ -24,6 +24,7 @@ from models.database import Database, is_database_away
 from models.repositories.executions import ExecutionRepository
 from models.repositories.queue import admit, is_anybody_waiting
 from models.tables import Execution
+from omium_core.errors import NotFound
 from omium_core.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -99,6 +100,8 @@ class Turns:
         try:
             if await is_anybody_waiting(self._database, tenant_id):
                 await start_waiting(client, self._database, self._settings, tenant_id)
+        except NotFound as error:
+            log.info("nobody waits any more", tenant_id=str(tenant_id), reason=error.message)
         except Exception as error:
             if not (is_database_away(error) or isinstance(error, RPCError)):
                 raise

@@ -236,6 +236,8 @@ class FinishInput:
     is_flow: bool = False
     ends: dict[str, str] = field(default_factory=dict)
     definition: str = ""
+    #: Who cancelled it.
+    actor: str = ""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from models.repositories.queue import admitted_executions, tenants_waiting
 from models.tables import Execution
 from models.wire import FinishInput
 from omium_core import temporal
+from omium_core.errors import NotFound
 from omium_core.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -86,11 +87,22 @@ class Reconciler:
                 return
             # the lock is held to the end, so that nobody repairs the same row at the same time
             for known in await admitted_executions(db, older_than=PENDING_GRACE):
-                await self._start(*known)
+                await self._unless_gone(self._start(*known))
             for tenant_id in await tenants_waiting(db):
-                await start_waiting(self._client, self._database, self._settings, tenant_id)
+                await self._unless_gone(start_waiting(self._client, self._database, self._settings, tenant_id))
             for known in (*await self._closed_lately(db), *await self._silent(db)):
-                await self._ask_after(await self._row(*known))
+                await self._unless_gone(self._look_at(*known))
+
+    @staticmethod
+    async def _unless_gone(work: Awaitable[object]) -> None:
+        """Repairs one thing; one whose tenant is being erased needs it no more."""
+        try:
+            await work
+        except NotFound as error:
+            log.info("what was to be repaired is gone", reason=error.message)
+
+    async def _look_at(self, tenant_id: UUID, execution_id: UUID) -> None:
+        await self._ask_after(await self._row(tenant_id, execution_id))
 
     async def _row(self, tenant_id: UUID, execution_id: UUID) -> Execution:
         async with self._database.transaction(tenant_id) as db:

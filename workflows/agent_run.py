@@ -69,7 +69,7 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
                 if self._cancel is not None:
                     await self._stand_still()
                     if not self._made_it():
-                        return await self._cancelled(self._cancel.reason)
+                        return await self._cancelled(self._cancel.reason, self._cancel.actor)
                 elif self._rollbacks:
                     command = self._rollbacks.pop(0)
                     outcome = await self._roll_back(command)

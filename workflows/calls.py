@@ -200,7 +200,13 @@ class Calls:
         await self._finish(end)
 
     async def finish(
-        self, status: str, lineage: int, step: Step | None = None, reason: Reason | None = None, note: str = ""
+        self,
+        status: str,
+        lineage: int,
+        step: Step | None = None,
+        reason: Reason | None = None,
+        note: str = "",
+        actor: str = "",
     ) -> None:
         run = self._run
         end = FinishInput(
@@ -214,6 +220,7 @@ class Calls:
             retry=run.retry,
             recoverable=reason.retryable if reason else True,
             severity=reason.severity if reason else "",
+            actor=actor,
         )
         await self._finish(end)
 

@@ -50,9 +50,9 @@ class Ending:
         """Whether the last step had ended before anybody could stop it: its checkpoint says that the run completed."""
         return self._end_recorded
 
-    async def _cancelled(self, reason: str) -> RunResult:
+    async def _cancelled(self, reason: str, actor: str) -> RunResult:
         self._closing = True
-        await self._calls.finish("cancelled", self._lineage, note=reason)
+        await self._calls.finish("cancelled", self._lineage, note=reason, actor=actor)
         return await self._end("cancelled")
 
     async def _end_badly(self, error: BaseException) -> None:

@@ -17,6 +17,7 @@ from activities.heartbeat import heartbeat
 from activities.stores.base import ObjectStore
 from models.database import Database
 from models.repositories.audit import INSERT, AuditEntry, row_of
+from models.repositories.data_rights import delete_accounts
 from models.tables import ApiKey, DataRequest, Session, Tenant
 from models.tables import Table as Base
 from models.tables.base import now
@@ -97,11 +98,11 @@ class ErasureActivities:
         tenant_id = UUID(erasure.tenant_id)
         async with heartbeat():
             await self._tell(erasure, phase="rows")
-            accounts = await self._accounts(tenant_id)
+            async with self._database.system() as db:
+                await delete_accounts(db, tenant_id)
             for table in reversed(Base.metadata.sorted_tables):
                 if "tenant_id" in table.c and table.name not in KEPT:
                     await self._empty(table, tenant_id)
-            await self._delete_accounts(accounts)
 
     @activity.defn(name="end_erasure")
     async def end(self, erasure: ErasureInput) -> None:
@@ -153,20 +154,6 @@ class ErasureActivities:
         )
         while (await self._database.statement(tenant_id, statement, {"tenant": tenant_id})).gone:
             pass
-
-    async def _accounts(self, tenant_id: UUID) -> list[UUID]:
-        query = text("SELECT account_id FROM users WHERE tenant_id = :tenant AND account_id IS NOT NULL")
-        async with self._database.system() as db:
-            return list((await db.execute(query, {"tenant": tenant_id})).scalars())
-
-    async def _delete_accounts(self, accounts: list[UUID]) -> None:
-        """People who belong to no other tenant are not known here any more."""
-        statement = text(
-            "DELETE FROM accounts a WHERE id = ANY(CAST(:accounts AS uuid[])) "
-            "AND NOT EXISTS (SELECT FROM users u WHERE u.account_id = a.id)"
-        )
-        async with self._database.system() as db:
-            await db.execute(statement, {"accounts": accounts})
 
     async def _delete_workflow(self, workflow_id: str, run_id: str) -> None:
         handle = self._client.get_workflow_handle(workflow_id, run_id=run_id or None)
