@@ -81,8 +81,8 @@ async def _origin(request: Request) -> Origin:
 
 
 def _service(kind: Callable[[Wiring], Any]) -> Any:
-    async def build(process: Annotated[Wiring, Depends(wiring)]) -> Any:
-        return kind(process)
+    async def build(request: Request) -> Any:
+        return kind(request.app.state.wiring)
 
     return Depends(build)
 

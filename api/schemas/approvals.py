@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.common import Request, Text
 from api.schemas.executions import ExecutionSummary
 
@@ -15,7 +16,7 @@ Decision = Literal["approve", "reject", "edit"]
 Comment = Annotated[Text, Field(max_length=1000)]
 
 
-class ApprovalView(BaseModel):
+class ApprovalView(HoldsPayloads):
     """`interrupt_id` is the framework's name of the question within its step. At the `deadline` the `default_decision` is taken."""
 
     id: UUID
@@ -24,15 +25,15 @@ class ApprovalView(BaseModel):
     step_index: int
     step_name: str
     interrupt_id: str
-    title: str
-    question: Any
+    title: Payload[str]
+    question: Payload[Any]
     assignee: str | None
     status: str
     deadline: datetime | None
     default_decision: str | None
-    default_value: Any
-    answer: Any
-    comment: str | None
+    default_value: Payload[Any]
+    answer: Payload[Any]
+    comment: Payload[str]
     answered_by: str | None
     created_at: datetime
     answered_at: datetime | None

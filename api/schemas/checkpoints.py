@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, Field
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.common import Request, Text
 from api.schemas.executions import ExecutionSummary
 from api.schemas.steering import Edits
@@ -15,7 +16,7 @@ from api.schemas.steering import Edits
 Kind = Literal["step", "named", "base"]
 
 
-class CheckpointView(BaseModel):
+class CheckpointView(HoldsPayloads):
     """A state of a run: after a step (`step`), given a name by an operator (`named`), or what a lineage began with (`base`)."""
 
     id: UUID
@@ -28,14 +29,14 @@ class CheckpointView(BaseModel):
     branch: str
     step_index: int
     next_step: str | None
-    preconditions: list[Any] | None
-    postconditions: list[Any] | None
+    preconditions: Payload[list[Any]]
+    postconditions: Payload[list[Any]]
     validation_passed: bool
     state_size_bytes: int
     state_blob_uri: str
     checksum: str
     compression_type: str
-    metadata: dict[str, Any]
+    metadata: Payload[dict[str, Any]]
     created_at: datetime
 
 
@@ -82,7 +83,7 @@ class RollbackRequest(Request):
     confirm: bool = Field(default=False, validation_alias=AliasChoices("confirm", "force", "confirm_irreversible"))
 
 
-class RollbackView(BaseModel):
+class RollbackView(HoldsPayloads):
     id: UUID
     execution_id: UUID
     from_checkpoint_id: UUID | None
@@ -91,13 +92,13 @@ class RollbackView(BaseModel):
     to_lineage: int
     status: str
     rollback_success: bool | None
-    error: str | None
+    error: Payload[str]
     triggered_by: UUID | None
     trigger_reason: str
     trigger_type: str
     affected_agents: list[UUID]
-    edits: dict[str, Any] | None
-    metadata: dict[str, Any]
+    edits: Payload[dict[str, Any]]
+    metadata: Payload[dict[str, Any]]
     started_at: datetime
     completed_at: datetime | None
 

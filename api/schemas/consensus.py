@@ -8,10 +8,11 @@ from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, Field
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.common import Request, Text
 
 
-class AckView(BaseModel):
+class AckView(HoldsPayloads):
     """One vote. `valid` is whether the voter agreed."""
 
     id: UUID
@@ -20,11 +21,11 @@ class AckView(BaseModel):
     agent_id: UUID | None
     term: int
     valid: bool
-    reason: str | None
+    reason: Payload[str]
     ack_received_at: datetime
 
 
-class ConsensusLogView(BaseModel):
+class ConsensusLogView(HoldsPayloads):
     """One entry of an execution's log of handoffs: who hands over what to whom, and how the vote stands."""
 
     id: UUID
@@ -39,7 +40,7 @@ class ConsensusLogView(BaseModel):
     sender_agent_id: UUID | None
     receiver_agent_id: UUID | None
     message_type: str
-    message: dict[str, Any]
+    message: Payload[dict[str, Any]]
     payload_hash: str
     voters: list[dict[str, Any]]
     status: str

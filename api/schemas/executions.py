@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.common import Credits, Request, Text
 
 
@@ -52,7 +53,7 @@ class Progress(BaseModel):
     percentage: float
 
 
-class AgentView(BaseModel):
+class AgentView(HoldsPayloads):
     """One step."""
 
     id: UUID
@@ -69,8 +70,8 @@ class AgentView(BaseModel):
     llm_calls: int
     tool_calls: int
     tokens_used: int
-    output: Any
-    error: str | None
+    output: Payload[Any]
+    error: Payload[str]
 
 
 class TemporalLink(BaseModel):
@@ -87,7 +88,7 @@ class PolicyRef(BaseModel):
     version: int
 
 
-class ExecutionSummary(BaseModel):
+class ExecutionSummary(HoldsPayloads):
     """An execution in a list."""
 
     id: UUID
@@ -96,8 +97,8 @@ class ExecutionSummary(BaseModel):
     framework: str
     status: str
     reason: str | None
-    error: str | None
-    error_message: str | None
+    error: Payload[str]
+    error_message: Payload[str]
     trigger_type: str
     progress: Progress
     current_checkpoint: str | None
@@ -117,15 +118,15 @@ class ExecutionSummary(BaseModel):
 
 class ExecutionDetail(ExecutionSummary):
     #: None, as outputs and those of steps, for who may not see payloads.
-    inputs: dict[str, Any] | None
-    outputs: Any
+    inputs: Payload[dict[str, Any]]
+    outputs: Payload[Any]
     #: The steps that led to where it stands: what was kept of earlier lineages, then the present one.
     agents: list[AgentView]
     pending_approvals: int
     #: Which one it is, from 1, among those of its tenant that wait for their turn; None for one that does not wait.
     queue_position: int | None
     policies: list[PolicyRef]
-    metadata: dict[str, Any]
+    metadata: Payload[dict[str, Any]]
     temporal: TemporalLink
 
 
@@ -145,10 +146,10 @@ class ExecutionAction(BaseModel):
     message: str
 
 
-class EventView(BaseModel):
+class EventView(HoldsPayloads):
     id: UUID
     event_type: str
-    data: dict[str, Any]
+    data: Payload[dict[str, Any]]
     created_at: datetime
 
 

@@ -8,8 +8,10 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from api.payloads import HoldsPayloads, Payload
 
-class FailureView(BaseModel):
+
+class FailureView(HoldsPayloads):
     id: UUID
     execution_id: UUID
     agent_id: UUID | None
@@ -20,16 +22,16 @@ class FailureView(BaseModel):
     step_name: str | None
     failure_type: str
     severity: str
-    error_message: str
-    root_cause: str | None
-    stack_trace: str | None
-    recovery_suggestion: str | None
-    suggested_fix: str | None
+    error_message: Payload[str]
+    root_cause: Payload[str]
+    stack_trace: Payload[str]
+    recovery_suggestion: Payload[str]
+    suggested_fix: Payload[str]
     is_recoverable: bool
     #: The type of the last thing that was done about it.
     recovery_action: str | None
     recovery_status: str
-    metadata: dict[str, Any]
+    metadata: Payload[dict[str, Any]]
     created_at: datetime
     detected_at: datetime
     resolved_at: datetime | None

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.checkpoints import CheckpointView
 from api.schemas.executions import AgentView
 
@@ -55,7 +56,7 @@ class LineageTree(BaseModel):
     lineages: list[LineageView]
 
 
-class EffectView(BaseModel):
+class EffectView(HoldsPayloads):
     """A call of a tool that changed the world. `status`: pending, done, failed, undoing, undone, kept."""
 
     id: UUID
@@ -64,12 +65,12 @@ class EffectView(BaseModel):
     step_index: int
     tool: str
     idempotency_key: str
-    arguments: Any
-    result: Any
+    arguments: Payload[Any]
+    result: Payload[Any]
     reversible: bool
     inverse: str | None
     status: str
-    error: str | None
+    error: Payload[str]
     rollback_id: UUID | None
     created_at: datetime
     undone_at: datetime | None

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from api.payloads import HoldsPayloads, Payload
+
 NotificationStatus = Literal["pending", "sent", "failed", "dropped"]
 
 
-class NotificationView(BaseModel):
+class NotificationView(HoldsPayloads):
     """One event for one channel. `policy_id` is null where a definition names the channel; `target` is the receiver's host."""
 
     id: UUID
@@ -23,7 +25,7 @@ class NotificationView(BaseModel):
     channel: int
     channel_type: Literal["webhook", "log"]
     target: str
-    payload: dict[str, Any]
+    payload: Payload[dict[str, Any]]
     status: NotificationStatus
     attempts: int
     next_attempt_at: datetime | None

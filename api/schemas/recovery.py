@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from api.payloads import HoldsPayloads, Payload
 from api.schemas.common import Request, Text
 from api.schemas.executions import ExecutionSummary
 from api.schemas.failures import FailureView
@@ -27,23 +28,23 @@ class ResolveRequest(Request):
     note: Annotated[Text, Field(max_length=1000)] = ""
 
 
-class RecoveryActionView(BaseModel):
+class RecoveryActionView(HoldsPayloads):
     """One thing that was done about a failure, by a policy or by a person (`trigger_type`)."""
 
     id: UUID
     failure_id: UUID
     execution_id: UUID
     action_type: str
-    action_config: dict[str, Any]
+    action_config: Payload[dict[str, Any]]
     trigger_type: str
     triggered_by: UUID | None
     triggered_at: datetime
     status: str
     success: bool | None
-    error: str | None
+    error: Payload[str]
     started_at: datetime | None
     completed_at: datetime | None
-    metadata: dict[str, Any]
+    metadata: Payload[dict[str, Any]]
 
 
 class RecoveryActionList(BaseModel):
@@ -68,25 +69,25 @@ class ResolveAnswer(BaseModel):
     message: str
 
 
-class SuggestedAction(BaseModel):
+class SuggestedAction(HoldsPayloads):
     """The body of a `recover` request."""
 
     action_type: str
-    action_config: dict[str, Any]
+    action_config: Payload[dict[str, Any]]
 
 
-class AnalysisView(BaseModel):
+class AnalysisView(HoldsPayloads):
     """What a failure was. `similar` counts those of the same type in the same step of the workflow, in `similar_days` days."""
 
     failure_type: str
     severity: str
-    root_cause: str
-    suggested_fix: str
+    root_cause: Payload[str]
+    suggested_fix: Payload[str]
     is_recoverable: bool
     similar: int
     similar_days: int
     suggested_action: SuggestedAction
-    evidence: dict[str, Any]
+    evidence: Payload[dict[str, Any]]
 
 
 class AnalyzeAnswer(BaseModel):

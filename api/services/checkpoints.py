@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.adapters.registry import definition_for
 from activities.stores.blobs import BlobRef
 from api.auth.principal import Principal
+from api.payloads import check_payloads
 from api.schemas.checkpoints import CheckpointCreate, CheckpointData, CheckpointView
 from api.schemas.common import json_problems
 from api.services.auditing import audited
@@ -45,7 +46,11 @@ class CheckpointService:
             return await found.list(execution_id, page, kind=kind, lineage=lineage)
 
     async def data(self, caller: Principal, checkpoint_id: UUID, *, raw: bool) -> CheckpointData:
-        """The state, checked against its hash; `CheckpointCorrupted` if the bytes are not what was written."""
+        """The state, checked against its hash; `CheckpointCorrupted` if the bytes are not what was written.
+
+        It is nothing but payload: raises `NotPermitted` for a caller who may not see any.
+        """
+        check_payloads(caller)
         async with self._process.database.transaction(caller.tenant_id) as session:
             checkpoint = await CheckpointRepository(session, caller.tenant_id).get(checkpoint_id)
             execution = await ExecutionRepository(session, caller.tenant_id).get(checkpoint.execution_id)

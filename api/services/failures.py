@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.adapters.flow.definition import DEFINITION as FLOW
 from activities.analysis import DAYS, Analysis, Observed, analyze
 from api.auth.principal import Principal
+from api.payloads import for_ourselves
 from api.schemas.failures import FailureView
 from api.schemas.recovery import AnalysisView, AnalyzeAnswer, ResolveAnswer, SuggestedAction
 from api.wiring import Wiring
@@ -65,7 +66,11 @@ class FailureService:
             # what was told when it happened is kept: it is what every analysis begins with
             detected = failure.meta.get("detected") or {"root_cause": failure.root_cause}
             answer = _analysis_view(found)
-            failure.meta = {**failure.meta, "detected": detected, "analysis": answer.model_dump(mode="json")}
+            with for_ourselves():
+                kept = answer.model_dump(
+                    mode="json", exclude={"payloads_hidden": True, "suggested_action": {"payloads_hidden"}}
+                )
+            failure.meta = {**failure.meta, "detected": detected, "analysis": kept}
             failure.root_cause, failure.recovery_suggestion = found.root_cause, found.suggested_fix
             session.add(failure)
         return AnalyzeAnswer(failure=view(failure), analysis=answer)
