@@ -28,6 +28,8 @@ KEY_BYTES = 32
 _NONCE_BYTES = 12
 _SEALED, _PLAIN = b"\x01", b"\x00"
 _ID_BYTES = 16
+# characters as they are: two halves of a pair, escaped one after the other, would come back as one character
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 
 
 class KeyWrapper(Protocol):
@@ -155,9 +157,7 @@ class Cipher:
             raise KeyUnavailable("A sealed value is damaged, or belongs to another tenant.") from error
 
     def seal_json(self, value: Any) -> bytes:
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-        # as they are: two halves of a pair, escaped one after the other, would come back as one character
-        return self.seal(text.encode(errors="surrogatepass"))
+        return self.seal(_JSON.encode(value).encode(errors="surrogatepass"))
 
     def open_json(self, sealed: bytes) -> Any:
         return json.loads(self.open(sealed))
