@@ -90,9 +90,12 @@ def check_same_origin(scope: Scope) -> None:
     """
     if scope["method"] in _SAFE:
         return
-    headers = dict(scope["headers"])
-    site = headers.get(b"sec-fetch-site", b"none").decode("latin-1")
-    origin = headers.get(b"origin", b"").decode("latin-1")
-    host = headers.get(b"host", b"").decode("latin-1")
-    if site not in _FROM_HERE or (origin and urlsplit(origin).netloc != host):
+    headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+    site, origin = headers.get(b"sec-fetch-site"), headers.get(b"origin")
+    # the browser's own word; one that does not give it yet says where the page came from
+    if site is not None:
+        allowed = site in _FROM_HERE
+    else:
+        allowed = origin is None or urlsplit(origin).netloc == headers.get(b"host")
+    if not allowed:
         raise NotPermitted("This was sent by a page of another origin.")

@@ -30,6 +30,7 @@ _RUN = ("execution.runId", "execution.run_id")
 _PAGE = ("pageSize", "maximumPageSize", "nextPageToken")
 _HISTORY = (*_RUN, *_PAGE, "waitNewEvent", "historyEventFilterType", "skipArchival")
 _QUEUE = re.compile(r"omium-[a-z_]+")
+_QUEUE_QUERY = re.compile(rf'TaskQueue="{_QUEUE.pattern}"')
 _RUN_ID = re.compile(r"[0-9a-f-]{36}")
 _REST = re.compile(r"[A-Za-z0-9_:-]+(?:[/.][A-Za-z0-9_:-]+)*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
@@ -111,6 +112,8 @@ class _Inside:
                 return self._call("workflows", run, "run", run_id, "history.json")
             case ["schedules", schedule] if self._is_own(schedule):
                 return self._call("schedules", schedule)
+            case ["worker-count"] if _QUEUE_QUERY.fullmatch(self._asked.params.get("query", "")):
+                return self._call("worker-count", params=self._params("query"))
             case ["task-queues", queue] if _QUEUE.fullmatch(queue):
                 return self._call("task-queues", queue, params=self._params("taskQueueType"), kept="pollers")
         raise _nothing()
