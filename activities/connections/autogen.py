@@ -129,7 +129,7 @@ class AutoGenStudio:
         try:
             # the connection goes to an address that was judged, whatever the name means by then
             address = (await self._http.guard.judge(url, schemes=("ws", "wss")))[0]
-            secure = {"ssl": ssl_context(), "server_hostname": url.host} if url.scheme == "wss" else {}
+            secure: dict[str, Any] = {"ssl": ssl_context(), "server_hostname": url.host} if url.scheme == "wss" else {}
             return await connect(
                 str(url),
                 host=str(address),

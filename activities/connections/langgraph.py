@@ -105,7 +105,7 @@ class LangGraph:
 
     async def cancel(self, target: Target, kickoff_id: str) -> bool:
         thread, run_id = _ids(kickoff_id)
-        query = {"wait": 0, "action": "interrupt"}
+        query: dict[str, str | int] = {"wait": 0, "action": "interrupt"}
         await self._ask(target, "POST", f"/threads/{thread}/runs/{run_id}/cancel", query=query)
         return True
 

@@ -313,7 +313,8 @@ class ExternalAgents:
 
     async def _effect(self, key: str) -> Effect | None:
         execution_id, tenant_id = self._session.step.execution_id, self._session.tenant_id
-        return await self._read(lambda db: EffectRepository(db, tenant_id).by_key(execution_id, key))
+        found: Effect | None = await self._read(lambda db: EffectRepository(db, tenant_id).by_key(execution_id, key))
+        return found
 
     async def _decided(self) -> int:
         """How many failures of the kind after which somebody decides stand in the run's records."""

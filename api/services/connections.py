@@ -34,6 +34,9 @@ _HINT = 4
 _SHORTEST_HINTED = 12
 _LONGEST_ID = 200
 
+# `list` is a method below
+Problems = list[Problem]
+
 
 class ConnectionService:
     def __init__(self, process: Wiring) -> None:
@@ -185,7 +188,7 @@ class ConnectionService:
             raise Conflict("The connection is switched off.", connection_id=str(connection_id))
         return opened(row, await self._process.database.keys.cipher(caller.tenant_id))
 
-    async def _url_problems(self, text: str) -> list[Problem]:
+    async def _url_problems(self, text: str) -> Problems:
         """What is wrong with an address as far as it can be told now; each request to it is judged again."""
         try:
             url = httpx.URL(text)

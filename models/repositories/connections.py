@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
@@ -46,7 +47,7 @@ class ConnectionRepository(Repository):
             col(ExternalConnection.connection_name) == name,
             col(ExternalConnection.connection_type).in_(AGENT_CONNECTIONS),
         )
-        found = (await self.session.execute(query)).scalars().all()
+        found: Sequence[ExternalConnection] = (await self.session.execute(query)).scalars().all()
         return [row for row in found if row.is_active] or found
 
     async def providers(self) -> Sequence[ExternalConnection]:
@@ -91,5 +92,5 @@ class ConnectionRepository(Repository):
         else:
             await self.session.execute(update(ExternalKickoff).where(*own).values(kickoff_id=kickoff_id))
 
-    def _own(self) -> tuple[object, ...]:
+    def _own(self) -> tuple[Any, ...]:
         return (col(ExternalConnection.tenant_id) == self.tenant_id,)

@@ -241,10 +241,10 @@ class Double:
             content = await request.body()
             body = json.loads(content) if content else None
             self.asked.append(Asked(request.method, request.url.path, dict(request.headers), body))
-            given = request.headers.get("authorization", "").removeprefix("Bearer ")
-            if self.token not in (given, request.headers.get("x-api-key", "")):
+            given = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
+            if given != self.token:
                 # some services send back what they were given
-                return JSONResponse({"error": "Unauthorized", "message": f"The token {given} is not valid."}, 401)
+                return JSONResponse({"error": f"The token {given} is not valid."}, 401)
             path = re.sub(r"^/threads/[^/]+", "/threads/*", request.url.path)
             waiting = self.script[f"{request.method} {path}"]
             odd = waiting.pop(0) if waiting else None

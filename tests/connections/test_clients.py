@@ -163,6 +163,7 @@ async def test_a_wrong_token_is_told_without_it(services: Services, double: Doub
         await client.check(where)
     assert raised.value.status == 401
     assert "canary" not in raised.value.message
+    assert "is not valid" in raised.value.message
     assert "canary" not in repr(where)
 
 

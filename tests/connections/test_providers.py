@@ -43,13 +43,14 @@ def platforms() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def scene(rows: Rows, platforms: ModelServer, postgres: PostgresServer) -> Iterator[Scene]:
-    settings = {"http_allow_private": "127.0.0.1", "model_prices": {"own-model": {"input": "1", "output": "2"}}}
-    before, book.MEMORY_SECONDS = book.MEMORY_SECONDS, 0.05
-    try:
+    settings: dict[str, Any] = {
+        "http_allow_private": "127.0.0.1",
+        "model_prices": {"own-model": {"input": "1", "output": "2"}},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(book, "MEMORY_SECONDS", 0.05)
         with running_scene(rows, platforms, postgres.url, **settings) as scene:
             yield scene
-    finally:
-        book.MEMORY_SECONDS = before
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def rows(postgres: PostgresServer) -> Iterator[Rows]:
 
 @pytest.fixture(scope="module")
 def _scene(rows: Rows, postgres: PostgresServer) -> Iterator[Scene]:
-    settings = {
+    settings: dict[str, Any] = {
         "http_allow_private": "127.0.0.1",
         "external_poll_interval": 0.02,
         "external_poll_max_interval": 0.05,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omium.calls import ClientT, Request, Resource, endpoint, fresh_key, operation
@@ -33,7 +33,7 @@ class Connections(Resource[ClientT]):
         assistant_id: str | None = None,
         team_id: int | None = None,
         user_id: str | None = None,
-        models: list[str] | None = None,
+        models: Sequence[str] | None = None,
         default: bool | None = None,
     ) -> Request[Connection]:
         """Makes a connection.
@@ -101,7 +101,7 @@ class Connections(Resource[ClientT]):
         assistant_id: str | None = None,
         team_id: int | None = None,
         user_id: str | None = None,
-        models: list[str] | None = None,
+        models: Sequence[str] | None = None,
         default: bool | None = None,
     ) -> Request[Connection]:
         """Changes what is given; runs use it within seconds. With the address of another host, give the token again."""
