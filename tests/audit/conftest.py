@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from activities.maintenance.sealing import Sealer
 from activities.stores.file import FileStore
 from models.database import Database
+from models.migrate import upgrade
+from models.tables.base import new_id
 from omium_core.settings import Settings
 from tests.api.conftest import app as app
 from tests.api.conftest import as_caller as as_caller
@@ -17,6 +23,7 @@ from tests.api.conftest import http as http
 from tests.api.conftest import key_of as key_of
 from tests.api.conftest import settings as settings
 from tests.api.conftest import tenant as tenant
+from tests.support.database import PostgresServer
 
 
 @pytest.fixture
@@ -27,3 +34,28 @@ def objects(tmp_path: Path) -> FileStore:
 @pytest.fixture
 def sealer(database: Database, settings: Settings, objects: FileStore) -> Sealer:
     return Sealer(database, settings, objects)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Address of a database."""
+
+    url: str
+
+
+@pytest.fixture(scope="module")
+def apart(postgres: PostgresServer) -> Iterator[Place]:
+    """A database with the schema for one file of tests: what is broken in it breaks nothing for others."""
+    server = postgres.url.replace("+asyncpg", "").rpartition("/")[0]
+    name = f"audit_{new_id().hex}"
+
+    async def execute(statement: str) -> None:
+        connection = await asyncpg.connect(f"{server}/postgres")
+        await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(execute(f"CREATE DATABASE {name}"))
+    place = Place(f"{server.replace('postgresql', 'postgresql+asyncpg')}/{name}")
+    asyncio.run(upgrade(place.url))
+    yield place
+    asyncio.run(execute(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -16,8 +16,8 @@ from models.database import Database
 from models.repositories.audit import AuditEntry
 from models.tables.base import new_id
 from tests.api.conftest import Caller, KeyMaker
-from tests.support.loopback import free_port
 from tests.support.database import database_at
+from tests.support.loopback import free_port
 from tests.support.tenants import add_execution, add_tenant
 
 POLICY = {"name": "careful", "policy_type": "retry", "policy_config": {"max_retries": 2}}

@@ -96,6 +96,7 @@ END $$;
 -- entries are gone (NULL: nothing was dropped) and the first link that is left.
 CREATE FUNCTION audit_drop_partitions(before timestamptz, OUT removed_before uuid, OUT first_seq bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '5s' AS $$
+#variable_conflict use_variable
 DECLARE
     part record;
     month timestamp;
