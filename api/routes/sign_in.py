@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.auth.cookies import SessionCookies, check_same_origin
 from api.deps import Process
+from api.limits.addresses import limited_by_address
 from api.services.browser_sessions import BrowserSessions
 from api.temporal_ui import pages
 from omium_core.errors import OmiumError
@@ -21,24 +23,30 @@ _HOME = "/temporal/"
 _PLACE = re.compile(r"/temporal(?:/[A-Za-z0-9/_.~%+-]*)?(?:\?[A-Za-z0-9/_.~%+&=-]*)?")
 
 
+def _sessions(request: Request, process: Process) -> BrowserSessions:
+    return BrowserSessions(process, request.app.state.authenticator)
+
+
+Sessions = Annotated[BrowserSessions, Depends(_sessions)]
+
+
 @router.get("/sign-in")
-async def show(request: Request, process: Process) -> Response:
-    return _form(_place(request.query_params.get("next", "")), process)
+async def show(request: Request) -> Response:
+    return _form(_place(request.query_params.get("next", "")))
 
 
-@router.post("/sign-in")
-async def sign_in(request: Request, process: Process) -> Response:
+@router.post("/sign-in", dependencies=[limited_by_address("sign-in", per_minute=60)])
+async def sign_in(request: Request, sessions: Sessions) -> Response:
     """Sets the cookie of a session, and leads to where the browser wanted to go."""
     check_same_origin(request.scope)
     fields = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
     place = _place(fields.get("next", ""))
-    sessions = BrowserSessions(process, request.app.state)
     try:
         header, value = await sessions.begin(fields, request.state.origin)
     except OmiumError as error:
         if error.status >= 500:
             raise
-        return _form(place, process, error.message, error.status)
+        return _form(place, error.message, error.status)
     cookies: SessionCookies = request.app.state.sessions
     return RedirectResponse(place, 303, headers={"set-cookie": cookies.issue(header, value, request.scope["scheme"])})
 
@@ -49,15 +57,18 @@ async def ask() -> Response:
 
 
 @router.post("/sign-out")
-async def sign_out(request: Request) -> Response:
+async def sign_out(request: Request, sessions: Sessions) -> Response:
+    """Takes the cookie away, and ends the session of a person wherever it is used."""
     check_same_origin(request.scope)
     cookies: SessionCookies = request.app.state.sessions
+    credential = cookies.read(request.scope)
+    if credential is not None:
+        await sessions.end(credential, request.state.origin)
     return RedirectResponse("/sign-in", 303, headers={"set-cookie": cookies.clear(request.scope["scheme"])})
 
 
-def _form(place: str, process: Process, problem: str = "", status: int = 200) -> Response:
-    page = pages.sign_in(place, problem, with_password=BrowserSessions.takes_passwords(process))
-    return HTMLResponse(page, status, headers=pages.HEADERS)
+def _form(place: str, problem: str = "", status: int = 200) -> Response:
+    return HTMLResponse(pages.sign_in(place, problem), status, headers=pages.HEADERS)
 
 
 def _place(wanted: str) -> str:

@@ -28,21 +28,17 @@ HEADERS = {
 }
 
 
-def sign_in(next_path: str, problem: str = "", *, with_password: bool = False) -> str:
-    """A form for an API key, and one for a person where people can sign in. `next_path` is where it leads."""
+def sign_in(next_path: str, problem: str = "") -> str:
+    """A form for a person, and one for an API key. `next_path` is where they lead."""
     hidden = f'<input type="hidden" name="next" value="{escape(next_path)}">'
     told = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
-    person = (
-        f"""<h2>With your account</h2><form method="post" action="/sign-in">{hidden}
+    person = f"""<h2>With your account</h2><form method="post" action="/sign-in">{hidden}
 <label for="email">E-mail</label><input id="email" name="email" type="email" autocomplete="username" required>
 <label for="password">Password</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required>
 <label for="totp_code">Code, if your account asks for one</label>
 <input id="totp_code" name="totp_code" inputmode="numeric" autocomplete="one-time-code">
 <button>Sign in</button></form>"""
-        if with_password
-        else ""
-    )
     return _page(
         "Sign in to Omium",
         f"""{told}{person}<h2>With an API key</h2><form method="post" action="/sign-in">{hidden}

@@ -83,6 +83,8 @@ def settings(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory,
         temporal_ui_upstream=temporal_ui.ui,
         temporal_ui_url="http://api/temporal",
         store_path=tmp_path_factory.mktemp("store"),
+        password_memory_kib=8,
+        password_passes=1,
     )
 
 

@@ -20,6 +20,7 @@ from api.auth.cookies import SessionCookies
 from api.temporal_ui.proxy import TemporalUi
 from models.database import Database
 from models.keys import hash_key
+from models.tables.base import new_id
 from omium_core.settings import Settings
 from tests.api.conftest import KeyMaker
 from tests.codec.conftest import CANARY, Ports, Run
@@ -134,6 +135,25 @@ async def test_revoked_key_ends_the_session(
     await asyncio.sleep(1.0)
     assert (await signed_in.get(f"{API}/workflows")).status_code == 401
     assert (await signed_in.get("/temporal/")).headers["location"].startswith("/sign-in")
+
+
+async def test_people_sign_in_with_their_password(browser: httpx.AsyncClient) -> None:
+    email, password = f"person-{new_id().hex}@example.com", "correct horse battery"
+    body = {"email": email, "password": password, "tenant_name": "Acme"}
+    assert (await browser.post("/api/v1/auth/register", json=body)).status_code == 201
+    for wrong in ({"password": "wrong"}, {"password": ""}, {"email": "x", "password": password}):
+        answer = await browser.post("/sign-in", data={"email": email, **wrong}, headers=HERE)
+        assert answer.status_code == 401
+        assert 'role="alert"' in answer.text
+    answer = await browser.post("/sign-in", data={"email": email, "password": password}, headers=HERE)
+    assert answer.status_code == 303
+    assert await listed(browser) == []
+    kept = dict(browser.cookies)
+    await browser.post("/sign-out", headers=HERE)
+    # the session is over, not only the cookie gone
+    await asyncio.sleep(1.0)
+    cookie = "; ".join(f"{name}={value}" for name, value in kept.items())
+    assert (await browser.get(f"{API}/workflows", headers={"Cookie": cookie})).status_code == 401
 
 
 async def test_sign_out_ends_it(signed_in: httpx.AsyncClient) -> None:
