@@ -72,6 +72,7 @@ async def launch(
     execution: Execution,
     settings: Settings,
     *,
+    weight: float = 1.0,
     position: Position | None = None,
     patience: timedelta | None = None,
 ) -> None:
@@ -89,12 +90,12 @@ async def launch(
         # a run that ended is never begun anew by a late reconciler, only by somebody who asks for it
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE if again else WorkflowIDReusePolicy.REJECT_DUPLICATE,
         rpc_timeout=patience,
-        **_options(execution),
+        **_options(execution, weight),
     )
 
 
 def start_for_command(
-    execution: Execution, settings: Settings, position: Position, command_id: str
+    execution: Execution, settings: Settings, position: Position, command_id: str, weight: float = 1.0
 ) -> WithStartWorkflowOperation[Any, Any]:
     """Opens a run of an execution whose run has ended, for an update of this id: nothing happens before it is accepted."""
     return WithStartWorkflowOperation(
@@ -102,11 +103,11 @@ def start_for_command(
         run_input(execution, settings, position, hold_for=command_id),
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-        **_options(execution),
+        **_options(execution, weight),
     )
 
 
-def _options(execution: Execution) -> dict[str, Any]:
+def _options(execution: Execution, weight: float) -> dict[str, Any]:
     tenant = str(execution.tenant_id)
     return {
         "id": temporal.workflow_id(tenant, execution.id),
@@ -123,5 +124,6 @@ def _options(execution: Execution) -> dict[str, Any]:
         "static_details": (
             f"Execution `{execution.id}` of workflow `{execution.workflow_id}`, version {execution.workflow_version}"
         ),
-        "priority": Priority(fairness_key=tenant[:64]),
+        # where several tenants wait for the same workers they take turns, by weight; activities inherit it
+        "priority": Priority(fairness_key=tenant[:64], fairness_weight=weight),
     }

@@ -32,9 +32,14 @@ class Position:
     recoveries: int = 0
 
 
+def is_new(execution: Execution) -> bool:
+    """Whether an execution never ran: it begins at its beginning."""
+    return execution.status == "pending" and not (execution.retry_count or execution.lineage or execution.forked_from)
+
+
 async def load_position(session: AsyncSession, execution: Execution) -> Position:
     """Where the present lineage of an execution stands."""
-    if execution.status == "pending" and not (execution.retry_count or execution.lineage or execution.forked_from):
+    if is_new(execution):
         return Position()
     lineages = LineageRepository(session, execution.tenant_id)
     rows = await lineages.position(execution.id, execution.lineage)

@@ -39,7 +39,7 @@ from activities.frameworks import Frameworks
 from activities.gateway.gateway import Gateway
 from activities.gateway.identity import calling_as
 from activities.gateway.session import StepSession
-from activities.heartbeat import heartbeat
+from activities.heartbeat import heartbeat, times_given_back
 from activities.loops import LoopThread
 from activities.questions import Questions
 from activities.records import Begun, Records, StepDone
@@ -50,6 +50,10 @@ from models.repositories.journal import StepKey
 from models.wire import HandoffWish, RunLimits, StepInput, StepOutcome
 
 log = structlog.get_logger(__name__)
+
+
+#: A worker that dies is no failure of the step, but a step that kills each worker it meets must end some time.
+MOST_ATTEMPTS = 100
 
 
 class StepActivities:
@@ -75,6 +79,13 @@ class StepActivities:
     async def run_step(self, step: StepInput) -> StepOutcome:
         """One step. Fails with the failure's type; retryable until the step failed as often as it may."""
         log.info("step started", execution_id=step.execution_id, step=step.step.name, index=step.step.index)
+        if activity.info().attempt - times_given_back() > MOST_ATTEMPTS:
+            raise ApplicationError(
+                f"No worker could finish the step in {MOST_ATTEMPTS} attempts.",
+                {"retryable": True},
+                type="worker_lost",
+                non_retryable=True,
+            )
         async with heartbeat():
             try:
                 begun = await self._begin(step)

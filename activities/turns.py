@@ -13,13 +13,14 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 from tenacity import AsyncRetrying, retry_if_exception_type, retry_never, stop_after_delay, wait_fixed
 
 from activities.launch import launch
-from activities.position import load_position
+from activities.position import Position, is_new, load_position
 from models.database import Database, is_database_away
 from models.repositories.executions import ExecutionRepository
 from models.repositories.queue import admit, is_anybody_waiting
@@ -34,11 +35,16 @@ LAUNCH_PATIENCE = timedelta(seconds=5)
 #: How long, in seconds, it waits for the run before the one that is taken up again to close.
 CLOSING_PATIENCE = 2.0
 
+_tiers: TTLCache[UUID, str] = TTLCache(maxsize=10_000, ttl=60.0)
+
 
 async def begin(client: Client, database: Database, settings: Settings, execution: Execution) -> None:
     """Starts the run of a committed row that was admitted, or does nothing if Temporal does not take it now."""
-    async with database.transaction(execution.tenant_id) as session:
-        position = await load_position(session, execution)
+    position = Position()
+    if not is_new(execution):
+        async with database.transaction(execution.tenant_id) as session:
+            position = await load_position(session, execution)
+    weight = await fairness_weight(database, settings, execution.tenant_id)
     try:
         async for attempt in AsyncRetrying(
             # the run that failed has told so and is closing
@@ -48,10 +54,19 @@ async def begin(client: Client, database: Database, settings: Settings, executio
             reraise=True,
         ):
             with attempt:
-                await launch(client, execution, settings, position=position, patience=LAUNCH_PATIENCE)
+                await launch(client, execution, settings, weight=weight, position=position, patience=LAUNCH_PATIENCE)
     except (RPCError, RuntimeError, WorkflowAlreadyStartedError) as error:
         # the row is committed: the reconciler starts it as soon as Temporal answers
         log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))
+
+
+async def fairness_weight(database: Database, settings: Settings, tenant_id: UUID) -> float:
+    """How many turns a tenant gets where several wait for the same workers: by its tier, as it was a minute ago."""
+    tier = _tiers.get(tenant_id)
+    if tier is None:
+        row = await database.row(tenant_id, "SELECT subscription_tier FROM tenants WHERE id = $1", tenant_id)
+        tier = _tiers[tenant_id] = "starter" if row is None else str(row[0])
+    return settings.fairness_weights.get(tier, 1.0)
 
 
 async def begin_admitted(

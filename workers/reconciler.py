@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.launch import launch
 from activities.position import load_position
 from activities.run_records import RunRecords
-from activities.turns import start_waiting
+from activities.turns import fairness_weight, start_waiting
 from models.database import Database, is_database_away
 from models.repositories.executions import (
     ExecutionRepository,
@@ -129,7 +129,8 @@ class Reconciler:
             row = await ExecutionRepository(db, tenant_id).get(execution_id)
             position = await load_position(db, row)
         try:
-            await launch(self._client, row, self._settings, position=position)
+            weight = await fairness_weight(self._database, self._settings, tenant_id)
+            await launch(self._client, row, self._settings, weight=weight, position=position)
             log.info("a pending execution was started", execution_id=str(row.id))
         except WorkflowAlreadyStartedError:
             if row.retry_count == 0:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Interceptor, UnsandboxedWorkflowRunner, Worker
 
 from omium_core import temporal
 from omium_core.settings import Settings
@@ -15,7 +15,11 @@ from workflows.agent_run import AgentRun
 
 
 def build_worker(
-    client: Client, framework: str, settings: Settings, activities: Sequence[Callable[..., Any]]
+    client: Client,
+    framework: str,
+    settings: Settings,
+    activities: Sequence[Callable[..., Any]],
+    interceptors: Sequence[Interceptor] = (),
 ) -> Worker:
     """A worker of one framework's queue: its runs, and all activities of runs and steps.
 
@@ -26,6 +30,7 @@ def build_worker(
         task_queue=temporal.queue_for(framework),
         workflows=[AgentRun],
         activities=activities,
+        interceptors=interceptors,
         # the sandbox costs as much as all the rest of a step; docs/decisions/0006 says what guards determinism instead
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_concurrent_activities=settings.max_concurrent_steps,

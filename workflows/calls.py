@@ -32,8 +32,6 @@ with workflow.unsafe.imports_passed_through():
     from omium_core import temporal
     from workflows import recovery
 
-#: A worker that dies is no failure of the step, but a step that kills each worker it meets must end some time.
-MOST_ATTEMPTS = 100
 #: What an approval's decision begins with when its deadline took it.
 DEFAULT = "default:"
 
@@ -71,12 +69,12 @@ class Calls:
             # the step minds its own time; this is the bound for a worker that does not
             start_to_close_timeout=timedelta(seconds=timeout + 60),
             heartbeat_timeout=timedelta(seconds=limits.heartbeat_timeout),
-            # the activity counts its failures and says when to come back; what is left here are died workers
+            # the activity counts its failures and says when to come back; what is left here are workers that died, which
+            # it counts too, and steps that another worker should take
             retry_policy=RetryPolicy(
                 initial_interval=timedelta(milliseconds=100),
                 backoff_coefficient=1.5,
                 maximum_interval=timedelta(seconds=5),
-                maximum_attempts=MOST_ATTEMPTS,
                 non_retryable_error_types=["PayloadsTooLarge"],
             ),
             # what the step still writes must come before what the end of the run writes
@@ -259,5 +257,5 @@ def reason_of(error: BaseException) -> Reason:
             usage={name: int(used) for name, used in dict(details.get("usage") or {}).items()},
         )
     if isinstance(cause, TimeoutError):
-        return Reason("worker_lost", f"No worker could finish the step in {MOST_ATTEMPTS} attempts.", retryable=True)
+        return Reason("worker_lost", "No worker could finish the step.", retryable=True)
     return Reason("agent_error", type(cause).__name__)

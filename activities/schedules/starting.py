@@ -24,6 +24,7 @@ from activities.starting import make_execution
 from activities.stores.values import ValueStore
 from activities.turns import start_waiting
 from models.database import Database
+from models.repositories.limits import check_checkpoints
 from models.repositories.schedules import ScheduleRepository
 from models.repositories.webhooks import WebhookRepository
 from models.tables import Execution, Schedule, ScheduleRun
@@ -120,6 +121,7 @@ class ScheduleActivities:
         before = await schedules.run_at(schedule_id, at)
         if before is not None:
             return before
+        await check_checkpoints(session, tenant_id)
         execution = await make_execution(
             session,
             self._values,

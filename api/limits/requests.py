@@ -15,9 +15,8 @@ from api.limits.headers import Pair, rate_headers
 from api.limits.metering import Metering, TenantMeter
 from api.limits.windows import Standing, Window, Windows
 from models.database import Database
-from models.repositories.limits import count_checkpoints, next_month
-from models.tables.base import now
-from omium_core.errors import QuotaExceeded, RateLimitExceeded
+from models.repositories.limits import count_checkpoints, quota_exceeded
+from omium_core.errors import RateLimitExceeded
 from omium_core.settings import Settings
 
 MINUTE, HOUR = 60, 3600
@@ -67,7 +66,7 @@ class RequestLimits:
             known = time.monotonic(), await self.checkpoints(tenant_id, meter)
             self._checkpoints[tenant_id] = known
         if known[1] >= limit:
-            raise _used_up("checkpoints", limit, known[1], meter)
+            raise quota_exceeded("checkpoints", limit, known[1], meter.month)
 
     async def checkpoints(self, tenant_id: UUID, meter: TenantMeter) -> int:
         """How many checkpoints the tenant's runs made this month."""
@@ -130,7 +129,7 @@ class RequestLimits:
     def _check_calls(meter: TenantMeter) -> None:
         limit = meter.allowance.max_api_calls_per_month
         if meter.calls >= limit:
-            raise _used_up("api_calls", limit, meter.calls, meter)
+            raise quota_exceeded("api_calls", limit, meter.calls, meter.month)
 
 
 def _windows(subject: str, minute: int | None, hour: int | None) -> list[Window]:
@@ -147,17 +146,4 @@ def _too_many(standing: Standing) -> RateLimitExceeded:
         window_seconds=window.seconds,
         subject=window.subject.partition(":")[0],
         retry_after=max(1, math.ceil(standing.resets_in)),
-    )
-
-
-def _used_up(quota: str, limit: int, used: int, meter: TenantMeter) -> QuotaExceeded:
-    resets_at = next_month(meter.month)
-    words = {"api_calls": "requests", "checkpoints": "checkpoints"}[quota]
-    return QuotaExceeded(
-        f"The tenant's {limit} {words} of this month are used up.",
-        quota=quota,
-        limit=limit,
-        used=used,
-        resets_at=resets_at.isoformat(),
-        retry_after=max(1, math.ceil((resets_at - now()).total_seconds())),
     )

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities.starting import make_execution
 from activities.stores.values import Stored
 from api.auth.principal import Principal
+from api.limits.sizes import check_input_size
 from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionDetail, ExecutionSummary
 from api.services import idempotency, views
@@ -60,12 +61,14 @@ class ExecutionService:
         problems = json_problems(wish.inputs, "inputs") + json_problems(wish.metadata, "metadata")
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
+        check_input_size(self._process.settings, wish.inputs)
         key = wish.idempotency_key
         try:
             async with self._process.database.transaction(caller.tenant_id) as session:
                 earlier = await self._earlier(session, caller, key, wish.hash())
                 if earlier is not None:
                     return earlier
+                await self._process.limits.check_checkpoints(caller.tenant_id)
                 execution = await make_execution(
                     session,
                     self._process.values,

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from activities import forks
 from activities.edits import read_edits
 from api.auth.principal import Principal
+from api.limits.sizes import check_input_size
 from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionSummary
 from api.schemas.steering import ForkRequest
@@ -39,6 +40,7 @@ class ForkService:
         ]
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
+        check_input_size(self._process.settings, wanted.inputs)
         digest = idempotency.request_hash("fork", execution_id, wanted.model_dump())
         database = self._process.database
         try:
@@ -46,6 +48,7 @@ class ForkService:
                 made = await self._earlier(session, caller, key, digest)
                 if made is not None:
                     return await self._shown(made)
+                await self._process.limits.check_checkpoints(caller.tenant_id)
                 made = await self._make(session, caller, execution_id, wanted)
                 await idempotency.claim(session, caller, key, digest, made.id)
                 admitted = await admit(session, caller.tenant_id)

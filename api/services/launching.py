@@ -11,7 +11,7 @@ from temporalio.client import WithStartWorkflowOperation
 
 from activities.launch import start_for_command
 from activities.position import load_position
-from activities.turns import begin, begin_admitted
+from activities.turns import begin, begin_admitted, fairness_weight
 from api.wiring import Wiring
 from models.tables import Execution
 from models.tables.base import now
@@ -41,4 +41,5 @@ async def start_for(process: Wiring, execution: Execution, command_id: str) -> W
     """Opens a run of an execution whose run has ended, for one command."""
     async with process.database.transaction(execution.tenant_id) as session:
         position = await load_position(session, execution)
-    return start_for_command(execution, process.settings, position, command_id)
+    weight = await fairness_weight(process.database, process.settings, execution.tenant_id)
+    return start_for_command(execution, process.settings, position, command_id, weight)

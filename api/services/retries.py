@@ -60,6 +60,7 @@ class RetryService:
                     execution_id=str(execution_id),
                     status=execution.status,
                 )
+            await self._process.limits.check_checkpoints(caller.tenant_id)
             await idempotency.claim(session, caller, key, digest, execution_id)
             await self._make_ready(session, execution)
             admitted = await admit(session, caller.tenant_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,8 +16,9 @@ from sqlalchemy.dialects.postgresql import UUID as PG_UUID
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.tables import Checkpoint
+from models.tables import Checkpoint, Tenant
 from models.tables.base import now
+from omium_core.errors import QuotaExceeded
 
 #: Requests of a tenant, and of one key to the routes of executions, by the name of their window: what `tenants.limits` may
 #: say otherwise than the settings. A number, or null for no limit.
@@ -74,6 +76,20 @@ def next_month(month: date) -> datetime:
     return datetime(year, number + 1, 1, tzinfo=UTC)
 
 
+def quota_exceeded(quota: str, limit: int, used: int, month: date) -> QuotaExceeded:
+    """What is told when a month's `api_calls` or `checkpoints` are used up."""
+    resets_at = next_month(month)
+    words = {"api_calls": "requests", "checkpoints": "checkpoints"}[quota]
+    return QuotaExceeded(
+        f"The tenant's {limit} {words} of this month are used up.",
+        quota=quota,
+        limit=limit,
+        used=used,
+        resets_at=resets_at.isoformat(),
+        retry_after=max(1, math.ceil((resets_at - now()).total_seconds())),
+    )
+
+
 async def read_allowance(session: AsyncSession, tenant_id: UUID, month: date) -> TenantAllowance | None:
     """In a transaction of the platform itself; None for a tenant that is gone."""
     row = (await session.execute(_READ, {"tenant": tenant_id, "month": month})).one_or_none()
@@ -94,6 +110,17 @@ async def add_calls(session: AsyncSession, month: date, calls: Mapping[UUID, int
     """Adds what a process counted to the requests of a month; the new sums. One statement for all tenants."""
     values = {"month": month, "tenants": list(calls), "calls": list(calls.values())}
     return {row.tenant_id: row.calls for row in await session.execute(_ADD_CALLS, values)}
+
+
+async def check_checkpoints(session: AsyncSession, tenant_id: UUID) -> None:
+    """Before an execution begins. Those that run end, whatever they still need. Raises `QuotaExceeded`."""
+    limit = (
+        await session.execute(select(col(Tenant.max_checkpoints_per_month)).where(col(Tenant.id) == tenant_id))
+    ).scalar_one()
+    month = month_of()
+    used = await count_checkpoints(session, tenant_id, month)
+    if used >= limit:
+        raise quota_exceeded("checkpoints", limit, used, month)
 
 
 async def count_checkpoints(session: AsyncSession, tenant_id: UUID, month: date) -> int:
