@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Text, UniqueConstraint
 from sqlmodel import Field
 
+from models.sealing import TOKEN
 from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
 
 #: What runs agents, by the names of the platform documentation.
@@ -37,7 +38,7 @@ class ExternalConnection(Table, table=True):
     connection_type: str = Field(max_length=50, index=True)
     connection_name: str = Field(max_length=255)
     crew_url: str = Field(sa_type=Text)
-    bearer_token_encrypted: str = Field(sa_type=Text)
+    bearer_token_encrypted: str = Field(sa_type=Text, sa_column_kwargs={"info": TOKEN})
     token_hint: str = Field(default="", max_length=8)
     meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     is_active: bool = True

@@ -178,21 +178,18 @@ def use_what_reaches_out(platform: Platform, workflow_id: str) -> list[str]:
         "crew_url": f"http://127.0.0.1:{free_port()}",
         "bearer_token": f"token-{MARK}",
     }
-    answer = platform.http.post("/connections", json=connection)
+    answer = platform.http.post("/external-connections", json=connection)
     assert answer.status_code == 201, answer.text
     assert MARK not in answer.text
     schedule = {
         "workflow_id": workflow_id,
         "name": "each year",
-        "description": word("description"),
         "cron": "0 0 1 1 *",
         "inputs": {"topic": word("scheduled")},
-        "note": word("note"),
     }
     answer = platform.http.post("/schedules", json=schedule)
     assert answer.status_code == 201, answer.text
-    webhook = {"url": f"http://127.0.0.1:{free_port()}/{MARK}", "description": word("description")}
-    answer = platform.http.post("/webhooks", json=webhook)
+    answer = platform.http.post("/webhooks", json={"url": f"http://127.0.0.1:{free_port()}/{MARK}"})
     assert answer.status_code == 201, answer.text
     return [answer.json()["secret"], answer.json()["secret"].removeprefix("whsec_")]
 
