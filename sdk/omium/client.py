@@ -10,18 +10,22 @@ from typing import Any, Self, TypeVar, cast
 import httpx
 from tenacity import AsyncRetrying, Retrying
 
-from omium.calls import Flow, Pause, Request
+from omium.calls import Download, Flow, Pause, Request
 from omium.config import resolve
 from omium.errors import OmiumError
 from omium.resources import (
     Approvals,
+    AuditLogs,
     Checkpoints,
     Connections,
     ConsensusLogs,
+    DataRights,
     Executions,
     Failures,
     Notifications,
     Policies,
+    Schedules,
+    Webhooks,
     Workflows,
 )
 from omium.transport import client_options, connection_error, read_answer, request_arguments, retry_policy
@@ -65,6 +69,10 @@ class OmiumClient:
         self.failures: Failures[OmiumClient] = Failures(self)
         self.policies: Policies[OmiumClient] = Policies(self)
         self.notifications: Notifications[OmiumClient] = Notifications(self)
+        self.audit: AuditLogs[OmiumClient] = AuditLogs(self)
+        self.data_rights: DataRights[OmiumClient] = DataRights(self)
+        self.schedules: Schedules[OmiumClient] = Schedules(self)
+        self.webhooks: Webhooks[OmiumClient] = Webhooks(self)
 
     @property
     def base_url(self) -> str:
@@ -87,14 +95,28 @@ class OmiumClient:
                 return cast(T, end.value)
             reply = self._perform(effect)
 
-    def _perform(self, effect: Request[Any] | Pause) -> Any:
+    def _perform(self, effect: Request[Any] | Pause | Download) -> Any:
         if isinstance(effect, Pause):
             time.sleep(effect.seconds)
             return None
         try:
-            return self._send(effect)
+            return self._save(effect) if isinstance(effect, Download) else self._send(effect)
         except OmiumError as error:
             return error
+
+    def _save(self, download: Download) -> int:
+        arguments = request_arguments(download.request, self._connection)
+        size = 0
+        try:
+            with self._http.stream(**arguments) as response:
+                if not response.is_success:
+                    response.read()
+                    read_answer(response)
+                for piece in response.iter_bytes():
+                    size += download.file.write(piece)
+        except httpx.RequestError as error:
+            raise connection_error(error, self._connection) from error
+        return size
 
     def _send(self, request: Request[T]) -> T:
         arguments = request_arguments(request, self._connection)
@@ -143,6 +165,10 @@ class AsyncOmiumClient:
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
         self.policies: Policies[AsyncOmiumClient] = Policies(self)
         self.notifications: Notifications[AsyncOmiumClient] = Notifications(self)
+        self.audit: AuditLogs[AsyncOmiumClient] = AuditLogs(self)
+        self.data_rights: DataRights[AsyncOmiumClient] = DataRights(self)
+        self.schedules: Schedules[AsyncOmiumClient] = Schedules(self)
+        self.webhooks: Webhooks[AsyncOmiumClient] = Webhooks(self)
 
     @property
     def base_url(self) -> str:
@@ -165,14 +191,28 @@ class AsyncOmiumClient:
                 return cast(T, end.value)
             reply = await self._perform(effect)
 
-    async def _perform(self, effect: Request[Any] | Pause) -> Any:
+    async def _perform(self, effect: Request[Any] | Pause | Download) -> Any:
         if isinstance(effect, Pause):
             await asyncio.sleep(effect.seconds)
             return None
         try:
-            return await self._send(effect)
+            return await (self._save(effect) if isinstance(effect, Download) else self._send(effect))
         except OmiumError as error:
             return error
+
+    async def _save(self, download: Download) -> int:
+        arguments = request_arguments(download.request, self._connection)
+        size = 0
+        try:
+            async with self._http.stream(**arguments) as response:
+                if not response.is_success:
+                    await response.aread()
+                    read_answer(response)
+                async for piece in response.aiter_bytes():
+                    size += await asyncio.to_thread(download.file.write, piece)
+        except httpx.RequestError as error:
+            raise connection_error(error, self._connection) from error
+        return size
 
     async def _send(self, request: Request[T]) -> T:
         arguments = request_arguments(request, self._connection)

@@ -15,6 +15,7 @@ import typer
 
 from omium.cli import (
     approvals,
+    audit,
     checkpoints,
     config,
     connections,
@@ -23,6 +24,9 @@ from omium.cli import (
     failures,
     notifications,
     policies,
+    schedules,
+    tenant,
+    webhooks,
     workflows,
 )
 from omium.cli.plugins import load_plugins
@@ -36,9 +40,17 @@ GROUPS = {
     "failures": failures.app,
     "policies": policies.app,
     "notifications": notifications.app,
+    "schedules": schedules.app,
+    "webhooks": webhooks.app,
     "connections": connections.app,
+    "audit": audit.app,
+    "tenant": tenant.app,
     "config": config.app,
 }
+
+
+#: Groups to which plug-ins add commands.
+EXTENDED = ("audit",)
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,6 +90,6 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     app = build_app()
     # the client's own commands neither wait for plug-ins nor break with them
-    if not given or given[0] not in GROUPS:
+    if not given or given[0] not in GROUPS or given[0] in EXTENDED:
         load_plugins(app)
     app(args=given, prog_name="omium")

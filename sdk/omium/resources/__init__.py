@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from omium.resources.approvals import Approvals
+from omium.resources.audit import AuditLogs
 from omium.resources.checkpoints import Checkpoints
 from omium.resources.connections import Connections
 from omium.resources.consensus import ConsensusLogs
+from omium.resources.data_rights import DataRights
 from omium.resources.executions import Executions
 from omium.resources.failures import Failures
 from omium.resources.notifications import Notifications
 from omium.resources.policies import Policies
+from omium.resources.schedules import Schedules
+from omium.resources.webhooks import Webhooks
 from omium.resources.workflows import Workflows
 
 __all__ = [
     "Approvals",
+    "AuditLogs",
     "Checkpoints",
     "Connections",
     "ConsensusLogs",
+    "DataRights",
     "Executions",
     "Failures",
     "Notifications",
     "Policies",
+    "Schedules",
+    "Webhooks",
     "Workflows",
 ]

@@ -6,6 +6,14 @@ ids are UUID strings, sizes are bytes.
 
 from __future__ import annotations
 
+from omium.types.audit import AuditEntry as AuditEntry
+from omium.types.audit import AuditPage as AuditPage
+from omium.types.audit import AuditVerdict as AuditVerdict
+from omium.types.audit import DataExport as DataExport
+from omium.types.audit import DataExportPage as DataExportPage
+from omium.types.audit import Erasure as Erasure
+from omium.types.audit import PersonErasure as PersonErasure
+from omium.types.audit import RetentionDays as RetentionDays
 from omium.types.base import TERMINAL_STATUSES as TERMINAL_STATUSES
 from omium.types.base import JsonObject as JsonObject
 from omium.types.base import Page as Page
@@ -45,6 +53,21 @@ from omium.types.runs import StartedExecution as StartedExecution
 from omium.types.runs import TemporalLink as TemporalLink
 from omium.types.runs import Workflow as Workflow
 from omium.types.runs import WorkflowPage as WorkflowPage
+from omium.types.schedules import RunError as RunError
+from omium.types.schedules import Schedule as Schedule
+from omium.types.schedules import ScheduleCounts as ScheduleCounts
+from omium.types.schedules import ScheduleEnvelope as ScheduleEnvelope
+from omium.types.schedules import SchedulePage as SchedulePage
+from omium.types.schedules import ScheduleRun as ScheduleRun
+from omium.types.schedules import ScheduleRunPage as ScheduleRunPage
+from omium.types.schedules import Webhook as Webhook
+from omium.types.schedules import WebhookAttempt as WebhookAttempt
+from omium.types.schedules import WebhookDelivery as WebhookDelivery
+from omium.types.schedules import WebhookDeliveryEnvelope as WebhookDeliveryEnvelope
+from omium.types.schedules import WebhookDeliveryPage as WebhookDeliveryPage
+from omium.types.schedules import WebhookEvent as WebhookEvent
+from omium.types.schedules import WebhookEvents as WebhookEvents
+from omium.types.schedules import WebhookPage as WebhookPage
 from omium.types.steering import Acknowledgement as Acknowledgement
 from omium.types.steering import Approval as Approval
 from omium.types.steering import ApprovalEnvelope as ApprovalEnvelope
