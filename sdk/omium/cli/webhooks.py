@@ -118,8 +118,8 @@ def rotate_secret(webhook_id: WebhookId, as_json: JsonFlag = False) -> None:
     _show(webhook, as_json)
 
 
-@app.command()
-def test(webhook_id: WebhookId, as_json: JsonFlag = False) -> None:
+@app.command("test")
+def send_test(webhook_id: WebhookId, as_json: JsonFlag = False) -> None:
     """Send the event webhook.test to an endpoint."""
     with connect() as client:
         answer = client.webhooks.test(webhook_id)
