@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from temporalio.client import Client
+from temporalio.common import RawValue
 
 
 @contextmanager
@@ -36,6 +38,11 @@ def stack(**settings: str) -> Iterator[dict[str, Any]]:
         process.terminate()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def ended(client: Client, workflow_id: str) -> None:
+    """Waits for a run's end. What it returned is sealed for all but the platform, and is not looked at."""
+    await client.get_workflow_handle(workflow_id, result_type=RawValue).result()
 
 
 def api(stack: dict[str, Any]) -> httpx.AsyncClient:

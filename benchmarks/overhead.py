@@ -18,7 +18,7 @@ from typing import Any
 
 from temporalio.client import Client
 
-from benchmarks.common import api, chain, register, show, spread, stack
+from benchmarks.common import api, chain, ended, register, show, spread, stack
 from benchmarks.raw_worker import QUEUE
 
 Start = Callable[[], Awaitable[str]]
@@ -29,7 +29,7 @@ async def one_after_the_other(start: Start, client: Client, count: int) -> list[
     seconds = []
     for _ in range(count):
         began = time.perf_counter()
-        await client.get_workflow_handle(await start()).result()
+        await ended(client, await start())
         seconds.append(time.perf_counter() - began)
     return seconds
 
@@ -40,7 +40,7 @@ async def many_at_once(start: Start, client: Client, count: int, in_flight: int)
 
     async def one() -> None:
         async with slots:
-            await client.get_workflow_handle(await start()).result()
+            await ended(client, await start())
 
     began = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(count)))
@@ -53,7 +53,7 @@ async def start_calls(start: Start, client: Client, count: int) -> list[float]:
         began = time.perf_counter()
         run = await start()
         seconds.append(time.perf_counter() - began)
-        await client.get_workflow_handle(run).result()
+        await ended(client, run)
     return seconds
 
 

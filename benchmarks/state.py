@@ -20,7 +20,7 @@ from typing import Any
 import asyncpg
 from temporalio.client import Client
 
-from benchmarks.common import api, register, show, stack
+from benchmarks.common import api, ended, register, show, stack
 from benchmarks.raw_state_worker import QUEUE
 
 
@@ -82,7 +82,7 @@ async def measure(described: dict[str, Any], steps: int, megabytes: float) -> di
             answer = await http.post(f"/workflows/{workflow_id}/execute", json={"inputs": inputs})
             execution_id = answer.json()["execution_id"]
             run = (await http.get(f"/executions/{execution_id}")).json()["temporal"]["workflow_id"]
-            await client.get_workflow_handle(run).result()
+            await ended(client, run)
             after = await sizes(described)
         ours = added(before, after)
         execution = (await http.get(f"/executions/{execution_id}")).json()
