@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from workers.audit import add_verify
 from workers.keys import keys_commands
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _DEFAULT_DIR = Path(".omium")
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Adds `up`, `status`, `down`, `demo`, `db` and `keys` to the command line."""
+    """Adds `up`, `status`, `down`, `demo`, `db`, `keys` and `audit verify` to the command line."""
     app.command()(up)
     app.command()(status)
     app.command()(down)
@@ -39,6 +40,7 @@ def add_commands(app: typer.Typer) -> None:
     database.command("bootstrap")(db_bootstrap)
     app.add_typer(database, name="db")
     app.add_typer(keys_commands(), name="keys")
+    add_verify(app)
 
 
 def up(

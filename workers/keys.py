@@ -119,11 +119,11 @@ def _run(work: Callable[[Database, Settings], Awaitable[Any]], data_dir: Path | 
 
     with plain_errors():
         if data_dir is not None:
-            _use_stack(data_dir)
+            use_stack(data_dir)
         return asyncio.run(connected())
 
 
-def _use_stack(data_dir: Path) -> None:
+def use_stack(data_dir: Path) -> None:
     """Takes the settings of a stack's own processes. Raises `StackError` when it was never started."""
     from workers.local import own_parts
     from workers.local.datadir import DataDir

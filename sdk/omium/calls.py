@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from typing import IO, TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -62,9 +62,17 @@ class Pause:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An answer of any kind that goes to a file as it arrives, however long it is. What comes back is its length in bytes."""
+
+    request: Request[Any]
+    file: IO[bytes]
+
+
 #: Several requests and pauses that end in a `T`. To a `Request` the client sends back the answer, or the `OmiumError`
 #: as a value, so that a flow can decide which errors it lives with.
-Flow = Generator[Request[Any] | Pause, Any, T]
+Flow = Generator[Request[Any] | Pause | Download, Any, T]
 
 
 class Resource(Generic[ClientT]):
