@@ -23,7 +23,7 @@ CHAINED = {"audit_logs"}
 WHOLE = {
     *("tenants", "users", "roles", "user_roles", "sessions", "invitations", "api_keys", "api_usage", "tenant_keys"),
     *("accounts", "account_tokens", "oauth_states", "sign_in_failures", "signing_keys"),
-    *("audit_logs", "audit_chain", "audit_heads", "audit_pending"),
+    *("audit_logs", "audit_chain", "audit_heads", "audit_pending", "data_requests"),
 }
 #: The one condition under which the application may see or write a row.
 OWN = "({column} = (NULLIF(current_setting('omium.tenant_id'::text, true), ''::text))::uuid)"
