@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy import text
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -26,7 +26,7 @@ async def live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", responses={503: {"description": "A part does not answer"}})
 async def ready(process: Process) -> JSONResponse:
     """What the process needs answers too; 503 names the part that does not."""
     names = ("database", "temporal")
@@ -39,7 +39,7 @@ async def ready(process: Process) -> JSONResponse:
     return JSONResponse({"status": "ok" if well else "unavailable", "checks": checks}, 200 if well else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     """Prometheus text."""
     return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
