@@ -49,7 +49,7 @@ class ScheduledStart:
 
     @staticmethod
     async def _start(fire: Fire) -> Fired:
-        return await workflow.execute_activity(
+        fired: Fired = await workflow.execute_activity(
             "start_scheduled",
             fire,
             result_type=Fired,
@@ -57,6 +57,7 @@ class ScheduledStart:
             retry_policy=_RETRIES,
             summary=fire.at,
         )
+        return fired
 
     async def _cancel(self, fire: Fire, fired: Fired) -> None:
         """Ends the execution, and waits until it has ended."""
@@ -81,13 +82,14 @@ class ScheduledStart:
 
     @staticmethod
     async def _status(fire: Fire, fired: Fired) -> str:
-        return await workflow.execute_activity(
+        status: str = await workflow.execute_activity(
             "scheduled_status",
             Started(fire.tenant_id, fired.execution_id),
             result_type=str,
             start_to_close_timeout=_ATTEMPT,
             retry_policy=_RETRIES,
         )
+        return status
 
 
 def _pause(since: float) -> float:

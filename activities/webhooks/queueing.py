@@ -49,7 +49,7 @@ async def queue_action(
     told = OF_ACTIONS.get(action)
     if told is None:
         return
-    data = {"id": None if resource_id is None else str(resource_id), "type": resource_type, "by": by}
+    data: dict[str, Any] = {"id": None if resource_id is None else str(resource_id), "type": resource_type, "by": by}
     if values:
         data["values"] = values
     await WebhookRepository(session, tenant_id).tell(told[0], data, subject=str(resource_id or ""))

@@ -7,7 +7,7 @@ the answer says so by `synced`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -114,7 +114,7 @@ class ScheduleService:
 
     async def runs(
         self, caller: Principal, schedule_id: UUID, page: Page
-    ) -> tuple[Listing[ScheduleRun], list[ScheduleRunView]]:
+    ) -> tuple[Listing[ScheduleRun], Sequence[ScheduleRunView]]:
         async with self._process.database.transaction(caller.tenant_id) as session:
             schedules = ScheduleRepository(session, caller.tenant_id)
             await schedules.get(schedule_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -157,7 +158,7 @@ class WebhookService:
             # the workers find what waits, and wake it when Temporal answers
             log.warning("a webhook has to wait", webhook_id=str(webhook_id), error=str(error))
 
-    def _check(self, url: str, events: list[str]) -> str:
+    def _check(self, url: str, events: Sequence[str]) -> str:
         """The host of the address. Raises `InvalidInput`."""
         problems = event_problems(events)
         host = ""

@@ -74,14 +74,14 @@ class ScheduleRepository(Repository):
         )
         return (await self.session.execute(query)).scalar_one_or_none()
 
-    async def runs(self, schedule_id: UUID, page: Page) -> tuple[Listing[ScheduleRun], list[Fired]]:
+    async def runs(self, schedule_id: UUID, page: Page) -> tuple[Listing[ScheduleRun], Sequence[Fired]]:
         query = select(ScheduleRun).where(
             col(ScheduleRun.tenant_id) == self.tenant_id, col(ScheduleRun.schedule_id) == schedule_id
         )
         found = await self._page(query, ScheduleRun, page)
         return found, await self._with_status(found.rows)
 
-    async def _with_status(self, rows: Sequence[ScheduleRun]) -> list[Fired]:
+    async def _with_status(self, rows: Sequence[ScheduleRun]) -> Sequence[Fired]:
         started = [row.execution_id for row in rows if row.execution_id is not None]
         query = select(col(Execution.id), col(Execution.status)).where(
             col(Execution.tenant_id) == self.tenant_id, col(Execution.id).in_(started)
