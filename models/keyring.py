@@ -117,7 +117,8 @@ class TenantKeyring:
         `MEMORY_SECONDS`. The tenant never gets another key. May be repeated."""
         async with self._database.system() as session:
             await session.execute(_LOCK, {"tenant": str(tenant_id)})
-            if not (wiped := (await session.execute(_DESTROY, {"tenant": tenant_id})).scalars().all()):
+            wiped: Sequence[UUID] = (await session.execute(_DESTROY, {"tenant": tenant_id})).scalars().all()
+            if not wiped:
                 await session.execute(_GRAVE, {"id": new_id(), "tenant": tenant_id})
         for key_id in wiped:
             self._unwrapped.pop(key_id, None)

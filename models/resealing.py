@@ -67,22 +67,20 @@ class Resealing:
         self._database = database
         self._tenant_id = tenant_id
 
-    async def may_change(self, sealed: Sealed) -> bool:
-        """An audit trail is only ever added to: it stays with the keys that sealed it."""
+    async def left(self, sealed: Sealed) -> int | None:
+        """How many rows of a table have a value that the present key has not sealed; tokens do not count.
+
+        None where rows are only ever added, such as an audit trail: they stay with the keys that sealed them.
+        """
+        cipher = await self._database.cipher(self._tenant_id)
         async with self._database.transaction(self._tenant_id) as session:
             for column in (*sealed.columns, *sealed.tokens):
                 named = {"table": sealed.table.name, "column": column}
                 if not (await session.execute(_MAY_CHANGE, named)).scalar_one():
-                    return False
-        return True
-
-    async def left(self, sealed: Sealed) -> int:
-        """How many rows of a table have a value that the present key has not sealed; tokens do not count."""
-        if not sealed.columns:
-            return 0
-        cipher = await self._database.cipher(self._tenant_id)
-        query = select(func.count()).select_from(sealed.table).where(self._stale(sealed, cipher))
-        async with self._database.transaction(self._tenant_id) as session:
+                    return None
+            if not sealed.columns:
+                return 0
+            query = select(func.count()).select_from(sealed.table).where(self._stale(sealed, cipher))
             return int((await session.execute(query)).scalar_one())
 
     async def reseal(self, sealed: Sealed) -> AsyncIterator[int]:

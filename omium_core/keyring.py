@@ -69,7 +69,7 @@ class MasterKeys:
     async def unwrap(self, master_id: str, wrapped: bytes, context: bytes) -> bytes:
         key = self._keys.get(master_id)
         if key is None:
-            raise KeyUnavailable(f"The master key {master_id} is not among those of OMIUM_MASTER_KEY.")
+            raise KeyUnavailable("A key was wrapped by a master key that this process does not have.")
         try:
             return key.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], context)
         except InvalidTag as error:
@@ -92,7 +92,7 @@ class Wrappers:
         for wrapper in self._all:
             if wrapper.holds(master_id):
                 return await wrapper.unwrap(master_id, wrapped, context)
-        raise KeyUnavailable(f"Nothing here holds the master key {master_id}.")
+        raise KeyUnavailable("A key was wrapped by a master key that this process does not have.")
 
     def holds(self, master_id: str) -> bool:
         return any(wrapper.holds(master_id) for wrapper in self._all)

@@ -50,7 +50,7 @@ class KmsKeys:
         # which key it was is in the ciphertext
         answer = await self._ask("decrypt", CiphertextBlob=wrapped, EncryptionContext=_bound(context))
         if _named(answer["KeyId"]) != master_id:
-            raise KeyUnavailable(f"A wrapped key is not of the master key {master_id}, as its row says.")
+            raise KeyUnavailable("A wrapped key is not of the master key that its row names.")
         key: bytes = answer["Plaintext"]
         return key
 
@@ -63,7 +63,7 @@ class KmsKeys:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             if code in _REFUSALS:
-                raise KeyUnavailable(f"KMS refuses to {operation} with {self._key_id}: {code}.") from error
+                raise KeyUnavailable(f"KMS refuses to {operation}: {code}.") from error
             raise Unavailable(f"KMS cannot {operation} now: {code or type(error).__name__}.") from error
         except BotoCoreError as error:
             raise Unavailable(f"KMS cannot be reached: {type(error).__name__}.") from error

@@ -53,17 +53,21 @@ async def reseal_tenant(
         done.erased = True
         return done
     resealing = Resealing(database, tenant_id)
-    tables = []
+    held = []
     for sealed in sealed_tables():
-        if await resealing.may_change(sealed):
-            tables.append(sealed)
-        else:
+        total = await resealing.left(sealed)
+        if total is None:
             done.kept.append(sealed.table.name)
-    for sealed in tables:
-        begin(sealed.table.name, await resealing.left(sealed))
-        async for rows in resealing.reseal(sealed):
-            done.rows += rows
-            advance(rows)
+            continue
+        begin(sealed.table.name, total)
+        rows = 0
+        if total or sealed.tokens:
+            async for batch in resealing.reseal(sealed):
+                rows += batch
+                advance(batch)
+        done.rows += rows
+        if rows < total:
+            held.append(sealed)
     begin("objects", None)
     keys: list[str] = []
     async for key in objects.list(f"{tenant_id}/"):
@@ -72,11 +76,10 @@ async def reseal_tenant(
             done.objects += await _objects(objects, keys, advance)
             keys = []
     done.objects += await _objects(objects, keys, advance)
-    # what somebody held is free by now
-    for sealed in tables:
-        async for rows in resealing.reseal(sealed):
-            done.rows += rows
-        done.left += await resealing.left(sealed)
+    for sealed in held:
+        async for batch in resealing.reseal(sealed):
+            done.rows += batch
+        done.left += await resealing.left(sealed) or 0
     return done
 
 

@@ -127,12 +127,12 @@ async def insert_rows(url: str) -> None:
 async def read(url: str) -> tuple[Execution, WorkflowVersion, Effect, JournalEntry]:
     database = database_at(url)
     async with database.transaction(TENANT) as session:
-        found = [
+        found: list[Any] = [
             (await session.execute(select(table))).scalar_one()
             for table in (Execution, WorkflowVersion, Effect, JournalEntry)
         ]
     await database.close()
-    return tuple(found)  # type: ignore[return-value]
+    return found[0], found[1], found[2], found[3]
 
 
 async def seal_something(url: str) -> None:

@@ -134,7 +134,7 @@ def use(platform: Platform, letters: Path) -> list[str]:
     platform.model.set_script([{"reply": {"content": word("answer")}}])
     workflow_id = platform.register(workflow(letters))
     inputs = {"topic": word("input") * 1000}
-    body = {"inputs": inputs, "metadata": {"note": word("metadata")}}
+    body: dict[str, Any] = {"inputs": inputs, "metadata": {"note": word("metadata")}}
     answer = http.post(f"/workflows/{workflow_id}/execute", json=body)
     assert answer.status_code == 201, answer.text
     execution_id = str(answer.json()["execution_id"])

@@ -50,9 +50,9 @@ def test_any_json_comes_back_with_its_keys_in_order(value: Any) -> None:
 def test_columns_give_back_what_they_were_given(value: Any, words: str, data: bytes) -> None:
     with sealed_with(CIPHER):
         for column, given_ in ((SealedJson(), value), (SealedText(), words), (SealedBytes(), data)):
-            kept = column.process_bind_param(given_, None)  # type: ignore[arg-type, attr-defined]
+            kept = column.process_bind_param(given_, None)  # type: ignore[arg-type]
             assert (kept is None) == (given_ is None)
-            assert column.process_result_value(kept, None) == given_  # type: ignore[arg-type, attr-defined]
+            assert column.process_result_value(kept, None) == given_  # type: ignore[arg-type]
 
 
 @given(st.binary(min_size=20, max_size=64), st.data())
@@ -124,7 +124,7 @@ async def test_master_keys_take_over_from_each_other() -> None:
     assert await Wrappers(MasterKeys(second), MasterKeys(first)).unwrap(master, wrapped, b"context") == b"key"
     for holder in (MasterKeys(second), Wrappers(MasterKeys(second))):
         assert not holder.holds(master)
-        with pytest.raises(KeyUnavailable, match=master):
+        with pytest.raises(KeyUnavailable, match="this process does not have"):
             await holder.unwrap(master, wrapped, b"context")
     with pytest.raises(KeyUnavailable, match="another tenant"):
         await MasterKeys(first).unwrap(master, wrapped, b"another context")

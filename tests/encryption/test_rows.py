@@ -19,11 +19,11 @@ from models.repositories.effects import EffectRepository
 from models.repositories.events import EventRepository
 from models.repositories.executions import ExecutionRepository
 from models.resealing import Resealing, sealed_tables
-from models.tables import Effect, Execution, ExecutionEvent, Failure
+from models.tables import Effect, Execution, ExecutionEvent, ExternalConnection, Failure
 from omium_core.errors import KeyUnavailable, NotFound, TenantErased
 from tests.encryption.support import age_keys, as_owner
 from tests.support.database import PostgresServer
-from tests.support.tenants import Owned, add_execution, add_tenant
+from tests.support.tenants import Owned, add, add_execution, add_tenant
 from workers.resealing import reseal_tenant, tenant_named
 
 WORDS = "words that nobody else may read \x00 \ud800"
@@ -141,6 +141,29 @@ async def test_after_a_rotation_everything_is_sealed_anew_while_another_process_
     assert (execution.error_message, effect.result) == (WORDS, WORDS)
     elsewhere = EncryptedStore(FileStore(tmp_path), other.keys)
     assert await ValueStore(elsewhere, inline_bytes=0).get(str(tenant), blob) == {"words": WORDS * 5000}
+
+
+async def test_tokens_of_connections_are_sealed_anew(
+    postgres: PostgresServer, database: Database, tenant: UUID, objects: EncryptedStore
+) -> None:
+    old = await database.keys.cipher(tenant)
+    connection = ExternalConnection(
+        tenant_id=tenant,
+        connection_type="crewai_aop",
+        connection_name="crew",
+        crew_url="https://crew.example.com",
+        bearer_token_encrypted=old.seal_token("secret"),
+    )
+    await add(database, connection, None)
+    await database.keys.rotate(tenant)
+    await age_keys(postgres, tenant)
+    assert (await reseal_tenant(database, objects, tenant, lambda _what, _total: None, _nothing)).rows == 1
+    new = await database.keys.cipher(tenant)
+    async with database.transaction(tenant) as session:
+        token = (await session.get_one(ExternalConnection, connection.id)).bearer_token_encrypted
+    assert new.is_current_token(token)
+    assert new.open_token(token) == "secret"
+    assert (await reseal_tenant(database, objects, tenant, lambda _what, _total: None, _nothing)).rows == 0
 
 
 async def test_rows_that_somebody_holds_are_left_for_the_next_time(
