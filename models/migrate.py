@@ -51,7 +51,7 @@ async def upgrade(owner_url: str, service_url: str | None = None) -> None:
         reason = str(error.orig.__cause__ or error.orig).partition("\n")[0]
         raise ConfigurationError(
             f"The owner of the database may not do all that an upgrade needs ({reason}): it must be allowed to make roles "
-            "(CREATEROLE), or an administrator makes them beforehand, as deploy/docker/database.sql does."
+            "(CREATEROLE), or an administrator makes them beforehand, as deploy/docker/roles.sql does."
         ) from error
     finally:
         await engine.dispose()

@@ -108,7 +108,10 @@ def test_the_settings_class_takes_what_each_of_our_services_is_given(
     settings = Settings()
     assert settings.environment == "production"
     assert settings.store == "s3"
-    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://omium:given@postgresql:5432/omium"
+    assert settings.database_url.get_secret_value() == "postgresql+asyncpg://omium_service:given@postgresql:5432/omium"
+    # the owner of the tables works for the job alone
+    owner = settings.owner_database_url and settings.owner_database_url.get_secret_value()
+    assert owner == ("postgresql+asyncpg://omium:given@postgresql:5432/omium" if service == "migrate" else None)
     if service.startswith("worker-"):
         # runs of flows are at home in every worker; their steps go to the queues of their frameworks
         assert settings.frameworks == (service.removeprefix("worker-").replace("-", "_"), "flow")

@@ -67,13 +67,12 @@ async def test_nothing_of_another_tenant_is_there(
             if only is not None and only[0] == "query" and answer.status_code == 200:
                 assert not any(lists_in(answer)), asked
                 assert '"total":0' in answer.text or '"total"' not in answer.text, asked
-            elif only in IN_LISTS:
+            elif IN_LISTS & question.ids.keys():
                 assert answer.status_code in (404, 422), (asked, answer.text)
             elif operation.path.startswith(SIGN_IN):
                 assert answer.status_code in (401, 403, 404, 409), (asked, answer.text)
             else:
                 assert answer.status_code == 404, (asked, answer.text)
-                assert answer.json()["error"]["code"].endswith("NOT_FOUND"), asked
             walked.add(operation)
     assert len(walked) >= 60
     async with superuser(url) as engine:
