@@ -14,6 +14,7 @@ from omium.calls import Download, Flow, Pause, Request
 from omium.config import resolve
 from omium.errors import OmiumError
 from omium.resources import (
+    ApiKeys,
     Approvals,
     AuditLogs,
     Checkpoints,
@@ -68,6 +69,7 @@ class OmiumClient:
         self.consensus: ConsensusLogs[OmiumClient] = ConsensusLogs(self)
         self.failures: Failures[OmiumClient] = Failures(self)
         self.policies: Policies[OmiumClient] = Policies(self)
+        self.api_keys: ApiKeys[OmiumClient] = ApiKeys(self)
         self.notifications: Notifications[OmiumClient] = Notifications(self)
         self.audit: AuditLogs[OmiumClient] = AuditLogs(self)
         self.data_rights: DataRights[OmiumClient] = DataRights(self)
@@ -164,6 +166,7 @@ class AsyncOmiumClient:
         self.consensus: ConsensusLogs[AsyncOmiumClient] = ConsensusLogs(self)
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
         self.policies: Policies[AsyncOmiumClient] = Policies(self)
+        self.api_keys: ApiKeys[AsyncOmiumClient] = ApiKeys(self)
         self.notifications: Notifications[AsyncOmiumClient] = Notifications(self)
         self.audit: AuditLogs[AsyncOmiumClient] = AuditLogs(self)
         self.data_rights: DataRights[AsyncOmiumClient] = DataRights(self)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import httpx
-from tenacity import retry_if_exception, stop_after_attempt, wait_exponential, wait_random
+from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential, wait_random
 
 from omium.calls import Request
 from omium.config import Connection, is_loopback
@@ -27,6 +27,8 @@ TRANSIENT_STATUSES = frozenset({502, 503, 504})
 #: Seconds before the first repetition; doubles each time up to the longest.
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
+#: Whoever is told to come back later than in so many seconds is told so.
+LONGEST_WAIT = 60.0
 
 ERRORS_BY_STATUS: dict[int, type[OmiumAPIError]] = {
     400: InvalidInput,
@@ -155,15 +157,28 @@ def connection_error(error: httpx.RequestError, connection: Connection) -> Omium
 def is_transient(error: BaseException) -> bool:
     """Whether the same request may succeed a little later."""
     if isinstance(error, OmiumAPIError):
-        return error.status_code in TRANSIENT_STATUSES
+        return error.status_code in TRANSIENT_STATUSES or 0 < _asked_to_wait(error) <= LONGEST_WAIT
     return isinstance(error, OmiumConnectionError)
+
+
+def _asked_to_wait(error: BaseException | None) -> float:
+    """Seconds after which the API will take the request, where it refused it for coming too soon; else 0."""
+    if not isinstance(error, OmiumAPIError) or error.code != "RATE_LIMIT_EXCEEDED":
+        return 0.0
+    seconds = error.details.get("retry_after")
+    return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def _pause(state: RetryCallState) -> float:
+    grows = wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE)
+    return max(grows(state), _asked_to_wait(state.outcome.exception() if state.outcome else None))
 
 
 def retry_policy(request: Request[Any], max_retries: int) -> dict[str, Any]:
     """Arguments of tenacity's `Retrying` and `AsyncRetrying`."""
     return {
         "stop": stop_after_attempt(1 + max_retries if request.repeatable else 1),
-        "wait": wait_exponential(multiplier=FIRST_PAUSE, max=LONGEST_PAUSE) + wait_random(0, FIRST_PAUSE),
+        "wait": _pause,
         "retry": retry_if_exception(is_transient),
         "reraise": True,
     }

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from omium.cli import (
+    api_keys,
     approvals,
     audit,
     checkpoints,
@@ -45,6 +46,7 @@ GROUPS = {
     "connections": connections.app,
     "audit": audit.app,
     "tenant": tenant.app,
+    "api-keys": api_keys.app,
     "config": config.app,
 }
 

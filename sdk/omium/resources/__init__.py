@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omium.resources.api_keys import ApiKeys
 from omium.resources.approvals import Approvals
 from omium.resources.audit import AuditLogs
 from omium.resources.checkpoints import Checkpoints
@@ -17,6 +18,7 @@ from omium.resources.webhooks import Webhooks
 from omium.resources.workflows import Workflows
 
 __all__ = [
+    "ApiKeys",
     "Approvals",
     "AuditLogs",
     "Checkpoints",

@@ -24,6 +24,14 @@ from omium.types.connections import ConnectionPage as ConnectionPage
 from omium.types.connections import ConnectionTest as ConnectionTest
 from omium.types.connections import Kickoff as Kickoff
 from omium.types.connections import KickoffStatus as KickoffStatus
+from omium.types.keys import ApiKey as ApiKey
+from omium.types.keys import ApiKeyPage as ApiKeyPage
+from omium.types.keys import CreatedApiKey as CreatedApiKey
+from omium.types.keys import ExecutionPlaces as ExecutionPlaces
+from omium.types.keys import Limits as Limits
+from omium.types.keys import Quota as Quota
+from omium.types.keys import Quotas as Quotas
+from omium.types.keys import RequestLimit as RequestLimit
 from omium.types.recovery import Analysis as Analysis
 from omium.types.recovery import Failure as Failure
 from omium.types.recovery import FailureAnalysis as FailureAnalysis

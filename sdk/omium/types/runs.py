@@ -87,6 +87,7 @@ class Execution(TypedDict, total=False):
     temporal: TemporalLink
     created_at: str
     lineage: int
+    queue_position: int | None
     forked_from: str | None
     forked_from_checkpoint: str | None
     paused_at: str | None
