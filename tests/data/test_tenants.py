@@ -13,6 +13,7 @@ from models.database import Database
 from models.repositories.approvals import ApprovalRepository
 from models.repositories.base import Listing, Page, Repository
 from models.repositories.checkpoints import CheckpointRepository
+from models.repositories.connections import ConnectionRepository
 from models.repositories.consensus import ConsensusRepository
 from models.repositories.effects import EffectRepository
 from models.repositories.events import EventRepository
@@ -28,7 +29,8 @@ from models.repositories.recovery import RecoveryRepository
 from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import TargetRepository
 from models.repositories.workflows import WorkflowRepository
-from models.tables import Execution, Failure, RecoveryAction
+from models.tables import Execution, ExternalKickoff, Failure, RecoveryAction
+from models.tables.base import now
 from omium_core.errors import NotFound
 from tests.support.tenants import Owned, add_execution, add_tenant
 
@@ -43,6 +45,10 @@ READS: dict[tuple[type[Repository], str], Call] = {
     (ApprovalRepository, "get"): lambda row: {"approval_id": row.approval},
     (ApprovalRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
     (ApprovalRepository, "pending"): lambda row: {"execution_id": row.execution},
+    (ConnectionRepository, "get"): lambda row: {"connection_id": row.connection},
+    (ConnectionRepository, "list"): lambda row: {"page": Page()},
+    (ConnectionRepository, "named"): lambda row: {"name": "of a tenant"},
+    (ConnectionRepository, "providers"): lambda row: {},
     (ConsensusRepository, "get"): lambda row: {"log_id": row.log},
     (ConsensusRepository, "newest"): lambda row: {"execution_id": row.execution},
     (ConsensusRepository, "list"): lambda row: {"execution_id": row.execution, "page": Page()},
@@ -60,6 +66,7 @@ READS: dict[tuple[type[Repository], str], Call] = {
         "reference": "step_1",
     },
     (EffectRepository, "get"): lambda row: {"effect_id": row.effect},
+    (EffectRepository, "by_key"): lambda row: {"execution_id": row.execution, "key": "4"},
     (EffectRepository, "of_run"): lambda row: {"execution_id": row.execution},
     (RollbackRepository, "find"): lambda row: {"execution_id": row.execution, "command_id": "rollback-1"},
     (RollbackRepository, "get"): lambda row: {"rollback_id": row.rollback},
@@ -77,6 +84,12 @@ READS: dict[tuple[type[Repository], str], Call] = {
     (ExecutionRepository, "step_named"): lambda row: {"execution_id": row.execution, "name": "step"},
     (ExecutionRepository, "list"): lambda row: {"page": Page(), "workflow_id": row.workflow},
     (FailureRepository, "get"): lambda row: {"failure_id": row.failure},
+    (FailureRepository, "of_step"): lambda row: {
+        "execution_id": row.execution,
+        "lineage": 0,
+        "step_index": 0,
+        "types": ["agent_error"],
+    },
     (FailureRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
     (NotificationRepository, "list"): lambda row: {"page": Page(), "execution_id": row.execution},
     (NotificationRepository, "retry"): lambda row: {"notification_id": row.notification},
@@ -114,6 +127,11 @@ READS: dict[tuple[type[Repository], str], Call] = {
 }
 #: Methods that write; what they do to another tenant's rows has a test of its own.
 WRITES = {
+    (ConnectionRepository, "add"),
+    (ConnectionRepository, "delete"),
+    (ConnectionRepository, "synced"),
+    (ConnectionRepository, "claim_kickoff"),
+    (ConnectionRepository, "settle_kickoff"),
     (ApprovalRepository, "set_aside"),
     (ExecutionRepository, "add"),
     (FailureRepository, "take_up"),
@@ -186,6 +204,21 @@ def is_there(answer: Any) -> bool:
     if isinstance(answer, tuple):  # the fence and the journaled answer
         return answer != (0, None)
     return bool(answer)
+
+
+async def test_connections_of_another_tenant_stay_as_they_are(database: Database, tenant: UUID) -> None:
+    row = await add_execution(database, tenant)
+    other = await add_tenant(database)
+    for caller, moved in ((other, False), (tenant, True)):
+        async with database.transaction(tenant) as session:
+            connections = ConnectionRepository(session, caller)
+            await connections.synced(row.connection, now())
+            await connections.settle_kickoff(row.kickoff, "kick-1")
+        async with database.transaction(tenant) as session:
+            connection = await ConnectionRepository(session, tenant).get(row.connection)
+            kickoff = await session.get(ExternalKickoff, row.kickoff)
+            assert kickoff is not None
+            assert (connection.last_synced_at is not None, kickoff.kickoff_id) == (moved, "kick-1" if moved else None)
 
 
 async def test_resolving_leaves_another_tenants_failures(database: Database, tenant: UUID) -> None:

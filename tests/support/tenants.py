@@ -23,6 +23,8 @@ from models.tables import (
     ExecutionEvent,
     ExecutionPolicy,
     ExecutionPolicyVersion,
+    ExternalConnection,
+    ExternalKickoff,
     Failure,
     IdempotencyKey,
     JournalEntry,
@@ -53,6 +55,7 @@ async def add_key(
     tenant_id: UUID,
     pepper: str,
     *scopes: str,
+    user_id: UUID | None = None,
     expires_at: datetime | None = None,
     revoked_at: datetime | None = None,
     is_active: bool = True,
@@ -62,6 +65,7 @@ async def add_key(
     key = new_key("test")
     row = ApiKey(
         tenant_id=tenant_id,
+        user_id=user_id,
         name="test",
         key_prefix=visible_prefix(key),
         key_hash=hash_key(pepper, key),
@@ -93,6 +97,9 @@ class Owned:
     policy: UUID = field(default_factory=new_id)
     action: UUID = field(default_factory=new_id)
     notification: UUID = field(default_factory=new_id)
+    connection: UUID = field(default_factory=new_id)
+    provider: UUID = field(default_factory=new_id)
+    kickoff: UUID = field(default_factory=new_id)
 
     @property
     def key(self) -> str:
@@ -139,7 +146,7 @@ async def add_execution(
             next_step="next",
             **of_run,
         ),
-        Failure(id=ids.failure, failure_type="agent_error", error_message="broken", **of_run),
+        Failure(id=ids.failure, failure_type="agent_error", error_message="broken", step_index=0, **of_run),
         RecoveryAction(
             id=ids.action,
             failure_id=ids.failure,
@@ -214,6 +221,24 @@ async def add_execution(
             reversible=True,
             status="done",
             **of_run,
+        ),
+        *(
+            ExternalConnection(
+                id=connection,
+                tenant_id=tenant_id,
+                connection_type=kind,
+                connection_name="of a tenant",
+                crew_url="https://crew.example",
+                bearer_token_encrypted="sealed",
+            )
+            for connection, kind in ((ids.connection, "crewai_aop"), (ids.provider, "model_provider"))
+        ),
+        ExternalKickoff(
+            id=ids.kickoff,
+            tenant_id=tenant_id,
+            connection_id=ids.connection,
+            idempotency_key="k",
+            request_hash="5" * 64,
         ),
         IdempotencyKey(key=ids.key, request_hash="1" * 64, **of_run),
         JournalEntry(
