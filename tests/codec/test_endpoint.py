@@ -12,6 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
+from temporalio.client import Client
 
 from models.database import Database
 from tests.api.conftest import Caller, KeyMaker
@@ -89,3 +90,21 @@ async def test_command_line_shows_what_its_key_opens(
         assert held in await show(run, *codec)
         assert held not in await show(run)
         assert held not in await show(foreign, *codec)
+
+
+async def test_command_line_seals_its_signals(app: FastAPI, key_of: KeyMaker, run: Run, temporal_ui: Ports) -> None:
+    key = await key_of(run.tenant, "write")
+    async with serving(app) as url:
+        codec = ("--codec-endpoint", f"{url}/api/v1/temporal/codec", "--codec-auth", f"Bearer {key}")
+        for options in (codec, ()):
+            command = [tool("temporal"), "workflow", "signal", "--workflow-id", run.id, "--name", "pause"]
+            whole = [*command, "--input", '{"id": "x"}', "--address", temporal_ui.address, *options]
+            await asyncio.to_thread(subprocess.run, whole, capture_output=True, check=True)
+    client = await Client.connect(temporal_ui.address)
+    events = (await client.get_workflow_handle(run.id).fetch_history()).events
+    sent = [
+        event.workflow_execution_signaled_event_attributes.input.payloads[0].metadata["encoding"]
+        for event in events
+        if event.HasField("workflow_execution_signaled_event_attributes")
+    ]
+    assert sent == [b"binary/encrypted", b"json/plain"]
