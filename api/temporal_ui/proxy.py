@@ -161,8 +161,8 @@ def _own(kept: str, told: dict[str, Any], tenant_id: UUID) -> dict[str, Any]:
     if kept == "pollers":
         # how much waits there tells of everybody's work
         return {"pollers": told.get("pollers", [])}
-    ids = {
-        "executions": lambda entry: entry["execution"]["workflowId"],
-        "schedules": lambda entry: entry["scheduleId"],
-    }[kept]
-    return {**told, kept: [entry for entry in told.get(kept, []) if ids(entry).startswith(own)]}
+    return {**told, kept: [entry for entry in told.get(kept, []) if _id_of(kept, entry).startswith(own)]}
+
+
+def _id_of(kept: str, entry: dict[str, Any]) -> str:
+    return str(entry["scheduleId"] if kept == "schedules" else entry["execution"]["workflowId"])

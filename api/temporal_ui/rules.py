@@ -123,7 +123,7 @@ class _Inside:
             raise _nothing()
         match rest:
             case ["workflows", run, "query", name] if self._is_execution(run) and _NAME.fullmatch(name):
-                body = {"execution": self._run(run, "execution"), "query": {"queryType": name}}
+                body: dict[str, Any] = {"execution": self._run(run, "execution"), "query": {"queryType": name}}
                 return self._call("workflows", run, "query", name, body=body)
             case ["workflows", run, "signal", name] if self._is_execution(run):
                 body = {"workflowExecution": self._run(run), "signalName": name, "identity": self._actor}
