@@ -94,7 +94,7 @@ class RollbackView(HoldsPayloads):
     rollback_success: bool | None
     error: Payload[str]
     triggered_by: UUID | None
-    trigger_reason: str
+    trigger_reason: Payload[str]
     trigger_type: str
     affected_agents: list[UUID]
     edits: Payload[dict[str, Any]]

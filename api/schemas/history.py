@@ -20,7 +20,7 @@ class ForkView(BaseModel):
     created_at: datetime
 
 
-class LineageView(BaseModel):
+class LineageView(HoldsPayloads):
     """One line of an execution's history: where it branched off, why, and what happened in it."""
 
     lineage: int
@@ -29,7 +29,7 @@ class LineageView(BaseModel):
     checkpoint_id: UUID | None
     checkpoint_name: str | None
     rollback_id: UUID | None
-    reason: str
+    reason: Payload[str]
     current: bool
     created_at: datetime
     steps: list[AgentView]

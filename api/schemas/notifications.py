@@ -29,7 +29,7 @@ class NotificationView(HoldsPayloads):
     status: NotificationStatus
     attempts: int
     next_attempt_at: datetime | None
-    last_error: str | None
+    last_error: Payload[str]
     created_at: datetime
     sent_at: datetime | None
 

@@ -82,6 +82,8 @@ class SignUpService:
                 raise EmailUnavailable(_TAKEN)
             tenant = await accounts.add_tenant(name, list(slugs_for(name)))
             user = _user_of(identity, account.id, tenant.id)
+            # the first user of an account goes by its id: tenants that the person joins later find them by it too
+            user.id = account.id
             await accounts.add_user(user, "owner")
             if not identity.email_verified and identity.hashed_password is not None:
                 digest = self._people.secrets.hash(VERIFY, token)

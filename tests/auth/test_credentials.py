@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from types import SimpleNamespace
 
 import httpx
 import pyotp
@@ -104,12 +105,12 @@ async def test_hash_is_made_anew_when_its_cost_changes(settings: Settings, sign_
         assert "m=64,t=2" in (await session.execute(query)).scalar_one()
 
 
-async def enrol(person: Person) -> tuple[pyotp.TOTP, list[str]]:
+async def enrol(person: Person, instant: int | None = None) -> tuple[pyotp.TOTP, list[str]]:
     answer = await person.http.post("/auth/mfa/enroll", json={"password": PASSWORD})
     assert answer.status_code == 201, answer.text
     app = pyotp.parse_uri(answer.json()["otpauth_uri"])
     assert isinstance(app, pyotp.TOTP)
-    confirmed = await person.http.post("/auth/mfa/confirm", json={"totp_code": app.now()})
+    confirmed = await person.http.post("/auth/mfa/confirm", json={"totp_code": app.at(instant or int(time.time()))})
     assert confirmed.status_code == 200, confirmed.text
     return app, confirmed.json()["recovery_codes"]
 
@@ -117,14 +118,17 @@ async def enrol(person: Person) -> tuple[pyotp.TOTP, list[str]]:
 async def test_codes_are_asked_for_and_work_once(
     sign_up: SignUp, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # the clock stands still, so that no period ends in between
+    instant = int(time.time()) // totp.PERIOD * totp.PERIOD
+    monkeypatch.setattr(totp, "time", SimpleNamespace(time=lambda: instant))
     person = await sign_up()
-    app, recovery = await enrol(person)
+    app, recovery = await enrol(person, instant)
     assert len(set(recovery)) == 10
     missing = await login(http, person.email)
     assert (missing.status_code, missing.json()["error"]["code"]) == (401, "AUTH_MFA_REQUIRED")
     # the code that confirmed was used; the next period's is accepted ahead of its time
-    code = app.at(int(time.time()) + totp.PERIOD)
-    assert (await login(http, person.email, totp_code=app.now())).status_code in (401,)
+    code = app.at(instant + totp.PERIOD)
+    assert (await login(http, person.email, totp_code=app.at(instant))).status_code == 401
     codes = [(await login(http, person.email, totp_code=code)).status_code for _ in range(2)]
     assert codes == [200, 401]
     wrong = await login(http, person.email, "wrong password", totp_code=code)
