@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 
@@ -59,6 +60,7 @@ def _listed(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> list[str]:
     return [part.strip() for part in values.decode("latin-1").split(",") if part.strip()]
 
 
+@lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
     """An address as proxies write it: with a port or without, IPv6 in brackets or bare, with the zone of an interface."""
     text = text.strip().strip('"')

@@ -22,7 +22,7 @@ from models.database import Database
 from models.keys import hash_key
 from models.tables.base import new_id
 from omium_core.settings import Settings
-from tests.api.conftest import KeyMaker
+from tests.api.conftest import Caller, KeyMaker
 from tests.codec.conftest import CANARY, Ports, Run
 from tests.support.loopback import free_port
 
@@ -317,7 +317,7 @@ async def test_values_are_decoded_for_who_may_see_them(browser: httpx.AsyncClien
 
 
 async def test_commands_need_their_permissions_and_are_noted(
-    browser: httpx.AsyncClient, key_of: KeyMaker, run: Run, foreign: Run, temporal_ui: Ports
+    browser: httpx.AsyncClient, as_caller: Caller, key_of: KeyMaker, run: Run, foreign: Run, temporal_ui: Ports
 ) -> None:
     pause = f"{API}/workflows/{twice(run.id)}/signal/pause"
     body = {"workflowExecution": {"workflowId": foreign.id}, "input": {"payloads": []}, "identity": "somebody"}
@@ -337,6 +337,10 @@ async def test_commands_need_their_permissions_and_are_noted(
     assert "WORKFLOW_EXECUTION_CANCEL_REQUESTED" in told
     assert "somebody" not in told
     assert "SIGNALED" not in (await client.get_workflow_handle(foreign.id).fetch_history()).to_json()
+
+    async with as_caller(await key_of(run.tenant, "admin")) as admin:
+        noted = (await admin.get("/api/v1/audit-logs")).json()
+    assert {entry["action"] for entry in noted["audit_logs"]} >= {"execution.pause", "execution.cancel"}
 
     for what in ("terminate", "reset", "pause", "unpause", "signal/anything", "update/anything"):
         answer = await browser.post(f"{API}/workflows/{twice(run.id)}/{what}", json={}, headers=HERE)
