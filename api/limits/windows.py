@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 
 import structlog
-from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
-from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.errors import ConfigurationError as LibraryError
 from limits.errors import StorageError
 
@@ -35,7 +32,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a subject stands in one window: `resets_in` says in how many seconds the next place becomes free."""
+    """How a subject stands in one window. `resets_in`: seconds until it ends; for one that is full, until it takes one more."""
 
     window: Window
     remaining: int
@@ -43,39 +40,40 @@ class Standing:
 
 
 class Windows:
-    """Sliding windows, so that the end of one is no moment at which twice as much is let through."""
+    """Sliding windows, so that the end of one is no moment at which twice as much is let through.
+
+    What was sent in the window of the clock before the present one counts for as much of it as the last `seconds` still hold.
+    """
 
     def __init__(self, store: str) -> None:
         """`store` is `memory` or the address of a Redis. Raises `ConfigurationError`."""
-        self._memory = SlidingWindowCounterRateLimiter(_Memory())
-        self._shared: SlidingWindowCounterRateLimiter | None = None
+        self._memory = _Memory()
+        self._shared = None if store == "memory" else _redis(store)
         self._rests_until = 0.0
-        if store != "memory":
-            self._shared = SlidingWindowCounterRateLimiter(_redis(store))
 
     async def take(self, window: Window) -> bool:
         """Takes one request out of a window; False when it has none left, and then nothing is taken."""
-        item = _item(window.limit, window.seconds)
         shared = self._reachable()
         if shared is not None:
             try:
-                return await shared.hit(item, window.subject)
+                return await shared.acquire_sliding_window_entry(window.subject, window.limit, window.seconds)
             except StorageError as error:
                 self._rest(error)
-        return await self._memory.hit(item, window.subject)
+        return await self._memory.acquire_sliding_window_entry(window.subject, window.limit, window.seconds)
 
     async def standing(self, window: Window) -> Standing:
         """Takes nothing."""
-        item = _item(window.limit, window.seconds)
-        limiter = self._reachable() or self._memory
+        store = self._reachable() or self._memory
         try:
-            stats = await limiter.get_window_stats(item, window.subject)
+            before, _, count, _ = await store.get_sliding_window(window.subject, window.seconds)
         except StorageError as error:
             self._rest(error)
-            stats = await self._memory.get_window_stats(item, window.subject)
-        return Standing(window, stats.remaining, max(0.0, stats.reset_time - time.time()))
+            before, _, count, _ = await self._memory.get_sliding_window(window.subject, window.seconds)
+        left = window.seconds - time.time() % window.seconds
+        remaining = max(0, math.floor(window.limit - before * left / window.seconds - count))
+        return Standing(window, remaining, left if remaining else _until_free(window, before, count, left))
 
-    def _reachable(self) -> SlidingWindowCounterRateLimiter | None:
+    def _reachable(self) -> RedisStorage | None:
         return self._shared if self._rests_until < time.monotonic() else None
 
     def _rest(self, error: Exception) -> None:
@@ -95,7 +93,7 @@ class _Memory(MemoryStorage):
 
     async def acquire_sliding_window_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
         number, count, before, left = self._at(key, expiry)
-        if math.floor(before * left / expiry + count) + amount > limit:
+        if before * left / expiry + count + amount > limit:
             return False
         self._counts[key, expiry] = number, count + amount, before
         return True
@@ -123,7 +121,17 @@ class _Memory(MemoryStorage):
             del self._counts[entry]
 
 
-def _redis(address: str) -> Storage:
+def _until_free(window: Window, before: int, count: int, left: float) -> float:
+    """In how many seconds a window that is full takes one more request."""
+    places = window.limit - 1
+    if count <= places:
+        # enough of what was sent before grows too old within this window
+        return left - (places - count) * window.seconds / before
+    # and else, in the next one, enough of what was sent in this one
+    return left + window.seconds * (1 - places / count)
+
+
+def _redis(address: str) -> RedisStorage:
     if not address.startswith(("redis://", "rediss://")):
         raise ConfigurationError("OMIUM_RATE_LIMIT_STORE must be memory, or redis://host:port/number.")
     try:
@@ -139,9 +147,3 @@ def _redis(address: str) -> Storage:
         raise ConfigurationError(
             "OMIUM_RATE_LIMIT_STORE names a Redis, but the client for it is not installed: install the extra `redis`."
         ) from error
-
-
-@lru_cache(maxsize=1024)
-def _item(limit: int, seconds: int) -> RateLimitItem:
-    kind = RateLimitItemPerHour if seconds == 3600 else RateLimitItemPerMinute
-    return kind(limit, seconds // kind.GRANULARITY.seconds)
