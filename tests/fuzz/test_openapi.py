@@ -6,7 +6,6 @@ The sample is small in a quick run, and fixed by `--seed`; `--all` sends ten tim
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,9 +19,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 from schemathesis.core.failures import FailureGroup
 
-from tests.fuzz.world import Server, World, running_api
-from tests.support.database import PostgresServer
-from tests.support.temporal import running_temporal
+from tests.fuzz.world import Server, World
 
 QUICK, ALL = 4, 40
 #: A part that is away is told so: no worker serves the frameworks here.
@@ -41,13 +38,6 @@ class Findings:
     by_operation: dict[str, str] = field(default_factory=dict)
     requests: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
-
-
-@pytest.fixture(scope="module")
-def server(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("fuzz")
-    with running_temporal(folder / "temporal") as temporal, running_api(postgres.url, temporal, folder) as server:
-        yield server
 
 
 @pytest.mark.timeout(1800)
