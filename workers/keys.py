@@ -34,6 +34,7 @@ def keys_commands() -> typer.Typer:
     app.command("rotate-tenant")(rotate_tenant)
     app.command("rotate-master")(rotate_master)
     app.command("reseal")(reseal)
+    app.command("rotate-signing")(rotate_signing)
     return app
 
 
@@ -60,6 +61,25 @@ def rotate_master(data_dir: StackOption = None, as_json: JsonOption = False) -> 
 
     done = _run(work, data_dir)
     _print(done, f"{done['rewrapped']} keys are wrapped by the present master key now.", as_json)
+
+
+def rotate_signing(
+    now: Annotated[
+        bool, typer.Option("--now", help="A key leaked: nothing that was signed before counts, and people refresh.")
+    ] = False,
+    data_dir: StackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign access tokens with a new key. What the old one signed is good until it is over, an hour by default."""
+
+    async def work(database: Database, settings: Settings) -> dict[str, Any]:
+        from models.signing import SigningKeys
+
+        keys = SigningKeys(database, database.keys.wrapper, settings.access_token_seconds)
+        return {"kid": str(await keys.rotate(revoke=now)), "revoked": now}
+
+    done = _run(work, data_dir)
+    _print(done, f"Access tokens are signed with {done['kid']} from now on.", as_json)
 
 
 def reseal(

@@ -17,14 +17,17 @@ from omium.resources import (
     ApiKeys,
     Approvals,
     AuditLogs,
+    Auth,
     Checkpoints,
     Connections,
     ConsensusLogs,
     DataRights,
     Executions,
     Failures,
+    Members,
     Notifications,
     Policies,
+    Roles,
     Schedules,
     Webhooks,
     Workflows,
@@ -47,6 +50,7 @@ class OmiumClient:
         timeout: seconds for one request.
         max_retries: how often a request is repeated when the connection fails or a proxy answers 502, 503 or 504.
             Only reads, and starts (which carry an Idempotency-Key), are ever repeated.
+        access_token: of a person who signed in (`auth.login`), instead of a key.
 
     Every method raises a subclass of `omium.OmiumError`.
     """
@@ -57,8 +61,9 @@ class OmiumClient:
         base_url: str | None = None,
         timeout: float = 30,
         max_retries: int = 4,
+        access_token: str | None = None,
     ) -> None:
-        self._connection = resolve(api_key, base_url)
+        self._connection = resolve(api_key, base_url, access_token)
         self._max_retries = max_retries
         self._http = httpx.Client(**client_options(self._connection, timeout))
         self.workflows: Workflows[OmiumClient] = Workflows(self)
@@ -69,6 +74,9 @@ class OmiumClient:
         self.consensus: ConsensusLogs[OmiumClient] = ConsensusLogs(self)
         self.failures: Failures[OmiumClient] = Failures(self)
         self.policies: Policies[OmiumClient] = Policies(self)
+        self.auth: Auth[OmiumClient] = Auth(self)
+        self.members: Members[OmiumClient] = Members(self)
+        self.roles: Roles[OmiumClient] = Roles(self)
         self.api_keys: ApiKeys[OmiumClient] = ApiKeys(self)
         self.notifications: Notifications[OmiumClient] = Notifications(self)
         self.audit: AuditLogs[OmiumClient] = AuditLogs(self)
@@ -154,8 +162,9 @@ class AsyncOmiumClient:
         base_url: str | None = None,
         timeout: float = 30,
         max_retries: int = 4,
+        access_token: str | None = None,
     ) -> None:
-        self._connection = resolve(api_key, base_url)
+        self._connection = resolve(api_key, base_url, access_token)
         self._max_retries = max_retries
         self._http = httpx.AsyncClient(**client_options(self._connection, timeout))
         self.workflows: Workflows[AsyncOmiumClient] = Workflows(self)
@@ -166,6 +175,9 @@ class AsyncOmiumClient:
         self.consensus: ConsensusLogs[AsyncOmiumClient] = ConsensusLogs(self)
         self.failures: Failures[AsyncOmiumClient] = Failures(self)
         self.policies: Policies[AsyncOmiumClient] = Policies(self)
+        self.auth: Auth[AsyncOmiumClient] = Auth(self)
+        self.members: Members[AsyncOmiumClient] = Members(self)
+        self.roles: Roles[AsyncOmiumClient] = Roles(self)
         self.api_keys: ApiKeys[AsyncOmiumClient] = ApiKeys(self)
         self.notifications: Notifications[AsyncOmiumClient] = Notifications(self)
         self.audit: AuditLogs[AsyncOmiumClient] = AuditLogs(self)

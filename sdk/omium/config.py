@@ -34,9 +34,11 @@ class Connection:
     base_url_source: str
     api_key: str | None = field(default=None, repr=False)
     api_key_source: str = "not set"
+    #: Of a person who signed in; counts instead of a key.
+    access_token: str | None = field(default=None, repr=False)
 
 
-def resolve(api_key: str | None = None, base_url: str | None = None) -> Connection:
+def resolve(api_key: str | None = None, base_url: str | None = None, access_token: str | None = None) -> Connection:
     """The connection to use.
 
     Raises:
@@ -52,6 +54,8 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Connecti
     # the stack's key opens only its own door: it is never sent to another address
     if key is None and stack.get("api_key") and normalize_url(stack["api_url"]) == url:
         key, key_source = stack["api_key"], _stack_source()
+    if access_token is not None:
+        return Connection(url, url_source, access_token=check_key(access_token))
     return Connection(url, url_source, check_key(key) if key is not None else None, key_source)
 
 

@@ -46,7 +46,9 @@ def client_options(connection: Connection, timeout: float) -> dict[str, Any]:
     from omium import __version__
 
     headers = {"Accept": "application/json", "User-Agent": f"omium-python/{__version__}"}
-    if connection.api_key is not None:
+    if connection.access_token is not None:
+        headers["Authorization"] = f"Bearer {connection.access_token}"
+    elif connection.api_key is not None:
         headers["X-API-Key"] = connection.api_key
     return {
         "base_url": connection.base_url + "/",
@@ -64,7 +66,7 @@ def request_arguments(request: Request[Any], connection: Connection) -> dict[str
         ConfigurationError: the request needs a key and there is none.
         InvalidArgument: the body is not JSON.
     """
-    if request.needs_key and connection.api_key is None:
+    if request.needs_key and connection.api_key is None and connection.access_token is None:
         raise ConfigurationError(
             "No API key is set. Set OMIUM_API_KEY, or run `omium config set api_key KEY`; "
             "a local stack started with `omium up` needs neither in the folder where it was started."

@@ -17,14 +17,17 @@ from omium.cli import (
     api_keys,
     approvals,
     audit,
+    auth,
     checkpoints,
     config,
     connections,
     consensus,
     executions,
     failures,
+    members,
     notifications,
     policies,
+    roles,
     schedules,
     tenant,
     webhooks,
@@ -33,6 +36,9 @@ from omium.cli import (
 from omium.cli.plugins import load_plugins
 
 GROUPS = {
+    "auth": auth.app,
+    "members": members.app,
+    "roles": roles.app,
     "workflows": workflows.app,
     "executions": executions.app,
     "checkpoints": checkpoints.app,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from omium.resources.api_keys import ApiKeys
 from omium.resources.approvals import Approvals
 from omium.resources.audit import AuditLogs
+from omium.resources.auth import Auth
 from omium.resources.checkpoints import Checkpoints
 from omium.resources.connections import Connections
 from omium.resources.consensus import ConsensusLogs
 from omium.resources.data_rights import DataRights
 from omium.resources.executions import Executions
 from omium.resources.failures import Failures
+from omium.resources.members import Members
 from omium.resources.notifications import Notifications
 from omium.resources.policies import Policies
+from omium.resources.roles import Roles
 from omium.resources.schedules import Schedules
 from omium.resources.webhooks import Webhooks
 from omium.resources.workflows import Workflows
@@ -21,14 +24,17 @@ __all__ = [
     "ApiKeys",
     "Approvals",
     "AuditLogs",
+    "Auth",
     "Checkpoints",
     "Connections",
     "ConsensusLogs",
     "DataRights",
     "Executions",
     "Failures",
+    "Members",
     "Notifications",
     "Policies",
+    "Roles",
     "Schedules",
     "Webhooks",
     "Workflows",
