@@ -22,7 +22,7 @@ from models.tables import Table as Base
 LEFT_OUT = frozenset({"tenant_keys", "audit_pending", "audit_chain", "unreferenced_objects"})
 #: Columns that would let whoever has the export act as somebody.
 SECRET = re.compile(
-    r"(?:previous_)?(?:key|token|state)_hash|.*(?:secret|password).*|salt|wrapped_key|bearer_token.*|recovery_codes|mfa_.*"
+    r"(?:key|token|state|previous)_hash|.*(?:secret|password).*|salt|wrapped_key|bearer_token.*|recovery_codes|mfa_.*"
 )
 #: Columns that name a person beside foreign keys to `users`.
 _OF_PERSON = frozenset({"user_id", "created_by", "requested_by_user", "subject_user_id"})
