@@ -140,7 +140,7 @@ class Database:
         async for attempt in self._patiently(patience):
             with attempt:
                 async with self._connection(None) as connection:
-                    await _belong_to(await connection.get_raw_connection(), UUID(str(tenant_id)))
+                    await _belong_to(await connection.get_raw_connection(), tenant_id)
                     return (await connection.execute(statement, parameters)).one()
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -157,7 +157,7 @@ class Database:
             except BaseException as error:
                 # also one that was cancelled: a connection that is still busy must not go back to the pool
                 await _to_the_end(_thrown_away(fairy, error))
-                if left and is_database_away(error):
+                if left and is_database_away(error) and not isinstance(error, TimeoutError):
                     continue
                 raise
             await greenlet_spawn(fairy.close)
@@ -191,7 +191,8 @@ class Database:
                         await _raw(await connection.get_raw_connection(), begin)
                     except Exception as error:
                         await _to_the_end(connection.invalidate(error))
-                        if left and is_database_away(error):
+                        # where nothing answers at all, the next one would take as long
+                        if left and is_database_away(error) and not isinstance(error, TimeoutError):
                             continue
                         raise
                     except BaseException:
@@ -226,7 +227,7 @@ async def _belong_to(fairy: PoolProxiedConnection, tenant_id: UUID) -> None:
     """Makes a connection the tenant's for statements outside a transaction, unless it is already."""
     if fairy.info.get("omium_tenant") != tenant_id:
         fairy.info.pop("omium_tenant", None)
-        await _raw(fairy, f"SET ROLE {APPLICATION_ROLE}; SET omium.tenant_id = '{tenant_id}'")
+        await _raw(fairy, f"SET ROLE {APPLICATION_ROLE}; SET omium.tenant_id = '{UUID(str(tenant_id))}'")
         fairy.info["omium_tenant"] = tenant_id
 
 

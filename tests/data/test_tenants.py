@@ -256,6 +256,7 @@ async def test_one_key_serves_two_tenants(database: Database, tenant: UUID) -> N
     other = await add_execution(database, await add_tenant(database))
     async with database.transaction(tenant) as session:
         assert not await IdempotencyRepository(session, tenant).claim(row.key, "hash", row.execution)
+    async with database.transaction(other.tenant_id) as session:
         assert await IdempotencyRepository(session, other.tenant_id).claim(row.key, "hash", other.execution)
 
 
