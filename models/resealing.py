@@ -6,7 +6,8 @@ present key has not sealed yet is looked for: stopped at any moment, it goes on 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from models.database import Database
 from models.sealing import SealedBytes, SealedJson, SealedText, is_token
 from models.tables import Table as AnyTable
+from omium_core.errors import KeyUnavailable
 from omium_core.keyring import Cipher
 
 #: Rows that are locked at a time.
@@ -61,11 +63,12 @@ def sealed_tables() -> list[Sealed]:
 
 
 class Resealing:
-    """The rows of one tenant."""
+    """The rows of one tenant. `unreadable` are the places of values that could not be opened."""
 
     def __init__(self, database: Database, tenant_id: UUID) -> None:
         self._database = database
         self._tenant_id = tenant_id
+        self.unreadable: set[str] = set()
 
     async def left(self, sealed: Sealed) -> int | None:
         """How many rows of a table have a value that the present key has not sealed; tokens do not count.
@@ -86,14 +89,16 @@ class Resealing:
     async def reseal(self, sealed: Sealed) -> AsyncIterator[int]:
         """The number of rows that were done, after each batch. Rows that somebody held are left for the next time."""
         last: Row[Any] | None = None
-        while sealed.columns and (rows := await self._batch(sealed, last)):
-            last = rows[-1]
-            yield len(rows)
+        while sealed.columns:
+            done, last = await self._batch(sealed, last)
+            if last is None:
+                break
+            yield done
         if sealed.tokens and (done := await self._tokens(sealed)):
             yield done
 
-    async def _batch(self, sealed: Sealed, last: Row[Any] | None) -> Sequence[Row[Any]]:
-        """The next rows in the order of their keys, sealed."""
+    async def _batch(self, sealed: Sealed, last: Row[Any] | None) -> tuple[int, Row[Any] | None]:
+        """Seals the next rows in the order of their keys: how many, and the last that was looked at."""
         # a key that was rotated meanwhile is the present one then
         cipher = await self._database.cipher(self._tenant_id)
         keys = _keys(sealed.table)
@@ -102,18 +107,18 @@ class Resealing:
         if last is not None:
             seen = (literal(last._mapping[key], key.type) for key in keys)
             query = query.where(tuple_(*keys) > tuple_(*seen))
-        query = query.with_for_update(skip_locked=True)
+        done = 0
         async with self._database.transaction(self._tenant_id) as session:
-            rows = (await session.execute(query)).all()
+            rows = (await session.execute(query.with_for_update(skip_locked=True))).all()
             for row in rows:
-                old = {name: row._mapping[f"sealed_{name}"] for name in sealed.columns}
-                values: dict[str, Any] = {
-                    name: type_coerce(cipher.seal(cipher.open(value)), LargeBinary)
-                    for name, value in old.items()
-                    if value is not None and not cipher.is_current(value)
-                }
-                await _update(session, sealed.table, row, values)
-        return rows
+                values: dict[str, Any] = {}
+                for name in sealed.columns:
+                    old = row._mapping[f"sealed_{name}"]
+                    if old is not None and not cipher.is_current(old):
+                        with self._noting(sealed, row, name):
+                            values[name] = type_coerce(cipher.seal(cipher.open(old)), LargeBinary)
+                done += await _update(session, sealed.table, row, values)
+        return done, rows[-1] if rows else None
 
     async def _tokens(self, sealed: Sealed) -> int:
         """What key made a token cannot be told by the database; a tenant has few."""
@@ -122,13 +127,23 @@ class Resealing:
         done = 0
         async with self._database.transaction(self._tenant_id) as session:
             for row in (await session.execute(query.where(self._mine(sealed)))).all():
-                old = {name: row._mapping[name] for name in sealed.tokens}
-                stale = {name: token for name, token in old.items() if token and not cipher.is_current_token(token)}
-                if stale:
-                    values = {name: cipher.reseal_token(token) for name, token in stale.items()}
-                    await _update(session, sealed.table, row, values)
-                    done += 1
+                values: dict[str, Any] = {}
+                for name in sealed.tokens:
+                    old = row._mapping[name]
+                    if old and not cipher.is_current_token(old):
+                        with self._noting(sealed, row, name):
+                            values[name] = cipher.reseal_token(old)
+                done += await _update(session, sealed.table, row, values)
         return done
+
+    @contextmanager
+    def _noting(self, sealed: Sealed, row: Row[Any], name: str) -> Iterator[None]:
+        """What cannot be opened stays as it is, and the rest is sealed all the same."""
+        try:
+            yield
+        except KeyUnavailable:
+            where = ", ".join(str(row._mapping[key]) for key in _keys(sealed.table))
+            self.unreadable.add(f"{sealed.table.name}.{name} of {where}")
 
     def _mine(self, sealed: Sealed) -> ColumnElement[bool]:
         mine: ColumnElement[bool] = sealed.table.c.tenant_id == self._tenant_id
@@ -139,9 +154,13 @@ class Resealing:
         return and_(self._mine(sealed), or_(*(func.substr(value, 1, len(cipher.head)) != cipher.head for value in raw)))
 
 
-async def _update(session: AsyncSession, table: Table, row: Row[Any], values: dict[str, Any]) -> None:
-    is_row = and_(*(key == row._mapping[key] for key in _keys(table)))
-    await session.execute(update(table).where(is_row).values({table.c[name]: value for name, value in values.items()}))
+async def _update(session: AsyncSession, table: Table, row: Row[Any], values: dict[str, Any]) -> bool:
+    """Whether there was something to write."""
+    if values:
+        is_row = and_(*(key == row._mapping[key] for key in _keys(table)))
+        changed = {table.c[name]: value for name, value in values.items()}
+        await session.execute(update(table).where(is_row).values(changed))
+    return bool(values)
 
 
 def _keys(table: Table) -> list[Column[Any]]:

@@ -120,6 +120,8 @@ def reseal(
         done = _run(work, data_dir)
     rows, files = (sum(part[kind] for part in done) for kind in ("rows", "objects"))
     _print({"tenants": done}, f"{rows} rows and {files} objects of {len(done)} tenants were sealed anew.", as_json)
+    for place in (place for part in done for place in part["unreadable"]):
+        typer.echo(f"omium: cannot be opened, and stays as it is: {place}", err=True)
 
 
 def _run(work: Callable[[Database, Settings], Awaitable[Any]], data_dir: Path | None) -> Any:

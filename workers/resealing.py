@@ -16,7 +16,7 @@ from models.repositories.identity import rewrap_totp_secrets
 from models.resealing import Resealing, sealed_tables
 from models.signing import rewrap_signing_keys
 from models.tables import Tenant
-from omium_core.errors import NotFound, TenantErased
+from omium_core.errors import KeyUnavailable, NotFound, TenantErased
 
 #: Objects that are sealed anew at a time.
 _AT_ONCE = 16
@@ -26,13 +26,15 @@ _AT_ONCE = 16
 class Resealed:
     """What was done for a tenant. `kept` are the tables that are only added to, `erased` says that it has no keys.
 
-    `left` counts rows that somebody held all the time.
+    `left` counts rows that somebody held all the time, or of which nothing can be opened; `unreadable` says
+    where something lies that cannot be opened.
     """
 
     tenant_id: str
     rows: int = 0
     objects: int = 0
     left: int = 0
+    unreadable: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     erased: bool = False
 
@@ -73,20 +75,26 @@ async def reseal_tenant(
     async for key in objects.list(f"{tenant_id}/"):
         keys.append(key)
         if len(keys) == _AT_ONCE:
-            done.objects += await _objects(objects, keys, advance)
+            done.objects += await _objects(objects, keys, done, advance)
             keys = []
-    done.objects += await _objects(objects, keys, advance)
+    done.objects += await _objects(objects, keys, done, advance)
     for sealed in held:
         async for batch in resealing.reseal(sealed):
             done.rows += batch
         done.left += await resealing.left(sealed) or 0
+    done.unreadable += sorted(resealing.unreadable)
     return done
 
 
-async def _objects(objects: EncryptedStore, keys: list[str], advance: Advance) -> int:
-    done = sum(await asyncio.gather(*map(objects.reseal, keys)))
+async def _objects(objects: EncryptedStore, keys: list[str], done: Resealed, advance: Advance) -> int:
+    results = await asyncio.gather(*map(objects.reseal, keys), return_exceptions=True)
     advance(len(keys))
-    return done
+    for key, result in zip(keys, results, strict=True):
+        if isinstance(result, KeyUnavailable):
+            done.unreadable.append(f"object {key}")
+        elif isinstance(result, BaseException):
+            raise result
+    return sum(result is True for result in results)
 
 
 async def rewrap_all(database: Database) -> int:

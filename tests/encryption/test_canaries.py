@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -225,11 +224,15 @@ def files(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
             yield str(path), path.read_bytes()
 
 
-def found(forms: Sequence[bytes], where: Any) -> list[str]:
+def found(forms: Sequence[bytes], where: Iterable[tuple[str, bytes]]) -> list[str]:
     """Where one of these forms lies, with what stands before it."""
-    pattern = re.compile(b".{0,60}(?:" + b"|".join(map(re.escape, forms)) + b")", re.DOTALL)
-    cheap = re.compile(b"|".join(map(re.escape, forms)))
-    return [f"{name}: {pattern.search(data)}" for name, data in where if cheap.search(data)]
+    return [
+        f"{name}: {data[max(0, place - 60) : place]!r} {form!r}"
+        for name, data in where
+        for form in forms
+        # faster by far than one regular expression for all
+        if (place := data.find(form)) >= 0
+    ]
 
 
 async def dump(url: str) -> list[tuple[str, bytes]]:

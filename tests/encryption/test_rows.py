@@ -199,6 +199,24 @@ async def test_plain_values_from_before_are_read_and_sealed(
     assert await inputs() == {"from": "before"}
 
 
+async def test_what_cannot_be_opened_is_named_and_the_rest_is_sealed(
+    postgres: PostgresServer, database: Database, tenant: UUID, row: Owned, objects: EncryptedStore, tmp_path: Path
+) -> None:
+    damage = "UPDATE executions SET metadata = substr(metadata, 1, length(metadata) - 1) WHERE id = $1"
+    await as_owner(postgres, damage, row.execution)
+    broken = f"{tenant}/aa/broken"
+    await FileStore(tmp_path).put(broken, b"?")
+    await objects.put(f"{tenant}/aa/whole", b"whole")
+    await database.keys.rotate(tenant)
+    await age_keys(postgres, tenant)
+    done = await reseal_tenant(database, objects, tenant, lambda _what, _total: None, _nothing)
+    assert {f"executions.metadata of {row.execution}", f"object {broken}"} <= set(done.unreadable)
+    assert done.objects == 1
+    new = await database.keys.cipher(tenant)
+    [found] = await as_owner(postgres, "SELECT inputs FROM executions WHERE id = $1", row.execution)
+    assert new.is_current(found["inputs"])
+
+
 async def test_nothing_opens_when_the_keys_are_destroyed(
     database: Database, tenant: UUID, row: Owned, objects: EncryptedStore
 ) -> None:
