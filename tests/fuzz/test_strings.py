@@ -74,7 +74,7 @@ def test_no_text_is_taken_that_cannot_be_stored(server: Server) -> None:
     document = requests.get(f"{server.url}/openapi.json", timeout=60).json()
     world = World(server)
     # a key outlives the sign-outs among these
-    headers = {**dict(world.callers)["a key of an owner"], "content-type": "application/json"}
+    headers = {**dict(world.callers)["a key of the role owner"], "content-type": "application/json"}
     found: list[str] = []
     statuses: Counter[int] = Counter()
     with requests.Session() as session:
@@ -102,7 +102,7 @@ def test_no_text_is_taken_that_cannot_be_stored(server: Server) -> None:
 @pytest.mark.timeout(600)
 def test_no_path_and_no_query_is_our_fault(server: Server) -> None:
     document = requests.get(f"{server.url}/openapi.json", timeout=60).json()
-    headers = dict(World(server).callers)["a key of an owner"]
+    headers = dict(World(server).callers)["a key of the role owner"]
     found: list[str] = []
     with requests.Session() as session:
         for path, operations in document["paths"].items():
