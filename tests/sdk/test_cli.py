@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from omium.cli import GROUPS, build_app, main
+from omium.cli import EXTENDED, GROUPS, build_app, main
 from omium.cli.plugins import load_plugins
 from typer.testing import CliRunner
 
@@ -287,19 +287,16 @@ def test_commands_of_plugins(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "no_such_module" in err
 
 
-@pytest.mark.usefixtures("configured")
-@pytest.mark.parametrize("group", sorted(set(GROUPS) - {"config"}))
+@pytest.mark.parametrize("group", sorted(set(GROUPS) - set(EXTENDED)))
 def test_client_commands_do_without_plugins(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str
 ) -> None:
     plug_in(monkeypatch, f"{__name__}:add_nothing")
-    options = ["--execution-id", "e1"] if group == "checkpoints" else []
-    command = ["show", "e1"] if group == "consensus" else ["list"]
     with pytest.raises(SystemExit) as caught:
-        main([group, *command, "--json", *options])
+        main([group, "--help"])
     out, err = capsys.readouterr()
     assert (caught.value.code, err) == (0, "")
-    assert json.loads(out)["limit"] == 20
+    assert f"omium {group}" in out
 
 
 def test_plugins_in_an_application_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
