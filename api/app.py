@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Security
-from fastapi.security import APIKeyHeader, HTTPBearer
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from temporalio.client import Client
 
@@ -23,10 +22,12 @@ from api.auth.authenticator import Authenticator
 from api.auth.cookies import SessionCookies
 from api.auth.keys import KeyAuthenticator
 from api.auth.people_wiring import open_people
+from api.described import describe_credentials
 from api.limits.metering import Metering
 from api.limits.requests import RequestLimits
 from api.limits.windows import Windows
 from api.middleware import Front
+from api.refusals import describe_refusals
 from api.routes import (
     api_keys,
     approvals,
@@ -63,9 +64,6 @@ from models.database import open_database
 from omium_core.settings import FRAMEWORKS, Settings
 
 PREFIX = "/api/v1"
-
-# the middleware checks the key; these tell the API's description, and its pages, how one is sent
-_SHOWN_IN_DOCS = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -125,13 +123,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Front, settings=settings)
     errors.install(app)
     resources = (
+        # routes are tried in this order: first what clients ask for again and again while they wait
+        executions,
         auth,
         credentials,
         members,
         roles,
         tenants,
         workflows,
-        executions,
         steering,
         history,
         checkpoints,
@@ -152,7 +151,9 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
     )
     for resource in resources:
-        app.include_router(resource.router, prefix=PREFIX, dependencies=_SHOWN_IN_DOCS)
+        app.include_router(resource.router, prefix=PREFIX)
+    describe_credentials(app, PREFIX + "/")
+    describe_refusals(app, PREFIX + "/")
     app.include_router(sign_in.router)
     app.include_router(temporal_ui.router)
     app.include_router(auth.keys)
