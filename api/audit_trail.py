@@ -129,6 +129,8 @@ class Trail:
             return None
         answer = _json(body)
         action, kind, resource_id = _subject(self._scope, route.path, permission, answer if worked else None)
+        if self.noted.resource is not None:
+            kind, resource_id = self.noted.resource
         metadata: dict[str, Any] = {"method": self._scope["method"], "route": route.path, "http_status": status}
         code = None if worked or not isinstance(answer, dict) else (answer.get("error") or {}).get("code")
         if code:

@@ -36,6 +36,8 @@ class Noted:
     settled: bool = False
     old: dict[str, Any] | None = None
     new: dict[str, Any] | None = None
+    #: What the request is about, where neither its path nor its answer says so.
+    resource: tuple[str, UUID] | None = None
 
 
 #: The request that is being worked on; None outside of one that may change something.
@@ -61,10 +63,15 @@ async def audited(
         noted.written = True
 
 
-def detailed(*, old: Mapping[str, Any] | None = None, new: Mapping[str, Any] | None = None) -> None:
+def detailed(
+    *,
+    old: Mapping[str, Any] | None = None,
+    new: Mapping[str, Any] | None = None,
+    resource: tuple[str, UUID] | None = None,
+) -> None:
     """Values for the entry that the middleware writes: for use cases whose change is not made in a transaction of theirs."""
     if (noted := current.get()) is not None:
-        noted.old, noted.new = _plain(old), _plain(new)
+        noted.old, noted.new, noted.resource = _plain(old), _plain(new), resource
 
 
 async def audited_by_system(

@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from activities.maintenance.zipping import zipped
 from api.auth.principal import Principal
 from api.schemas.data_rights import ErasureRequest, RetentionUpdate
-from api.services.auditing import audited, changes
+from api.services.auditing import audited, changes, detailed
 from api.services.members import MemberService
 from api.services.sessions import SessionService
 from api.wiring import Wiring
@@ -65,8 +65,7 @@ class DataRightsService:
             if (other := await requests.open("export", user_id)) is not None:
                 raise Conflict("Such an export is being made already.", id=str(other.id))
             await requests.add(request)
-            about = {"user_id": user_id} if user_id else {}
-            await audited(session, caller, "tenant.export", "data_request", request.id, new=about)
+        detailed(new={"user_id": user_id} if user_id else None, resource=("data_request", request.id))
         argument = ExportInput(str(caller.tenant_id), str(request.id), str(user_id or ""))
         await self._start(request, temporal.EXPORT_WORKFLOW, argument, temporal.export_id(request.id))
         return request
@@ -116,8 +115,7 @@ class DataRightsService:
             if (other := await requests.open("erasure", None)) is not None:
                 raise Conflict("The tenant is to be erased already.", id=str(other.id))
             await requests.add(request)
-            told = {"due_at": request.due_at}
-            await audited(session, caller, "tenant.erase", "tenant", caller.tenant_id, new=told)
+        detailed(new={"due_at": request.due_at}, resource=("tenant", caller.tenant_id))
         argument = ErasureInput(str(caller.tenant_id), str(request.id), grace.total_seconds())
         await self._start(request, temporal.ERASURE_WORKFLOW, argument, temporal.erasure_id(request.id))
         return request
