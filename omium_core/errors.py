@@ -125,6 +125,12 @@ class SessionNotFound(NotFound):
     code = "SESSION_NOT_FOUND"
 
 
+class DataRequestNotFound(NotFound):
+    """No export or erasure of the tenant has this id."""
+
+    code = "DATA_REQUEST_NOT_FOUND"
+
+
 class WorkflowNotFound(NotFound):
     code = "WORKFLOW_NOT_FOUND"
 

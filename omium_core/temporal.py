@@ -27,6 +27,21 @@ TENANT, DEFINITION, FRAMEWORK, RUN_STATE = SEARCH_ATTRIBUTES = tuple(
 )
 
 
+#: What the platform does beside runs. Ids that begin with `platform/` name no tenant: what they are told is no content.
+EXPORT_WORKFLOW, ERASURE_WORKFLOW, RETENTION_WORKFLOW = "TenantExport", "TenantErasure", "Retention"
+RETENTION_SCHEDULE = "platform/retention"
+
+
+def export_id(request_id: UUID | str) -> str:
+    """The id of an export."""
+    return f"platform/export/{request_id}"
+
+
+def erasure_id(request_id: UUID | str) -> str:
+    """The id of an erasure. The tenant's own keys are destroyed by it, so it needs none."""
+    return f"platform/erasure/{request_id}"
+
+
 def workflow_id(tenant_id: UUID | str, execution_id: UUID | str) -> str:
     """The id of a run: the tenant first, so that an id tells whose keys decode it."""
     return f"{tenant_id}/{execution_id}"

@@ -24,13 +24,14 @@ from activities.frameworks import Frameworks
 from activities.gateway import identity
 from activities.gateway.gateway import Gateway
 from activities.loops import LoopThread
+from activities.maintenance.sealing import Sealer
 from activities.payload_codec import sealing_converter
 from activities.questions import Questions
 from activities.records import Records
 from activities.rollbacks import RollbackActivities
 from activities.run_records import RunRecords
 from activities.steps import StepActivities
-from activities.stores.factory import open_object_store
+from activities.stores.factory import open_bytes, open_object_store
 from activities.stores.values import ValueStore
 from activities.tools.registry import ToolRegistry
 from activities.turns import Turns
@@ -41,11 +42,13 @@ from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
 from omium_core.settings import OWN_MODULES, Settings, load_settings
+from workers.housekeeping import keep_house
 from workers.maintenance import build_maintenance_worker
 from workers.notifier import Notifier
 from workers.reconciler import Reconciler
 from workers.registry import build_worker
 from workers.schedules import ScheduleKeeper
+from workers.step_share import StepShare
 from workers.webhooks import Waker
 
 log = structlog.get_logger(__name__)
@@ -94,6 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 turns,
                 ScheduleKeeper(client, database),
                 build_maintenance_worker(client, database, values, settings),
+                Sealer(database, settings, open_bytes(settings)),
                 stop,
             )
         finally:
@@ -112,11 +116,13 @@ async def _serve_queues(
     turns: Turns,
     schedules: ScheduleKeeper,
     maintenance: Worker,
+    sealer: Sealer,
     stop: asyncio.Event,
 ) -> None:
+    share = StepShare(settings)
     # frameworks may share a queue, and a process may serve a queue once
     by_queue = {temporal.queue_for(framework): framework for framework in settings.frameworks}
-    workers = [build_worker(client, framework, settings, activities) for framework in by_queue.values()]
+    workers = [build_worker(client, framework, settings, activities, [share]) for framework in by_queue.values()]
     workers.append(maintenance)
     serving = [asyncio.create_task(worker.run()) for worker in workers]
     log.info("worker is ready", frameworks=settings.frameworks)
@@ -126,12 +132,13 @@ async def _serve_queues(
     notifying = asyncio.create_task(notifier.run())
     giving = asyncio.create_task(turns.run(client))
     keeping = asyncio.create_task(schedules.run())
+    housekeeping = asyncio.create_task(keep_house(client, sealer))
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((stopping, repairing, giving, keeping, *serving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (repairing, notifying, giving, keeping, preloading, stopping):
+        for task in (repairing, notifying, giving, keeping, housekeeping, preloading, stopping):
             task.cancel()
         # each waits for its pollers: all at once, or the last queue would wait for all others
         await asyncio.gather(*(worker.shutdown() for worker in workers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -115,7 +116,7 @@ class ErasureActivities:
                 tenant_id,
                 metadata={"source": "system", "data_request_id": erasure.request_id},
             )
-            anonymous = {
+            anonymous: dict[str, Any] = {
                 "name": "Erased",
                 "slug": f"erased-{tenant_id}",
                 "stripe_customer_id": None,

@@ -5,6 +5,7 @@ Ended runs alone lose anything: one that runs, waits or was rolled back keeps al
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -75,7 +76,8 @@ class RetentionActivities:
         if after:
             query = query.where(col(Tenant.id) > UUID(after))
         async with self._database.system() as db:
-            found = [str(row) for row in (await db.execute(query)).scalars()]
+            rows: Sequence[UUID] = (await db.execute(query)).scalars().all()
+        found = [str(row) for row in rows]
         return TenantBatch(found, len(found) == TENANTS)
 
     @activity.defn(name="tidy_tenant")
@@ -121,7 +123,7 @@ class RetentionActivities:
     async def _longest_audit(self) -> int:
         query = select(col(Tenant.settings)).where(col(Tenant.deleted_at).is_(None))
         async with self._database.system() as db:
-            settings = (await db.execute(query)).scalars().all()
+            settings: Sequence[dict[str, Any]] = (await db.execute(query)).scalars().all()
         return max((retention_of(one).audit_days for one in settings), default=AUDIT_DAYS)
 
     async def _delete(self, tenant_id: UUID, table: str, chosen: str, values: dict[str, Any]) -> int:

@@ -107,8 +107,8 @@ class AuditRepository(Repository):
             query = query.where(col(AuditLog.id) > last)
         return (await self.session.execute(query)).scalars().all()
 
-    def _query(self, wanted: AuditFilter) -> Select[tuple[AuditLog]]:
-        query = select(AuditLog).where(col(AuditLog.tenant_id) == self.tenant_id)
+    def _query(self, wanted: AuditFilter) -> Select[Any]:
+        query: Select[Any] = select(AuditLog).where(col(AuditLog.tenant_id) == self.tenant_id)
         for name in ("user_id", "api_key_id", "action", "resource_type", "resource_id", "request_id", "status"):
             value = getattr(wanted, name)
             if value is not None:

@@ -5,6 +5,7 @@ from models.tables.base import Table
 from models.tables.checkpoints import Checkpoint, Lineage
 from models.tables.connections import ExternalConnection, ExternalKickoff
 from models.tables.consensus import ConsensusAck, ConsensusLog
+from models.tables.data_rights import DataRequest, UnreferencedObject
 from models.tables.events import ExecutionEvent
 from models.tables.executions import Agent, Execution
 from models.tables.failures import Failure
@@ -44,6 +45,7 @@ __all__ = [
     "Checkpoint",
     "ConsensusAck",
     "ConsensusLog",
+    "DataRequest",
     "Effect",
     "Execution",
     "ExecutionEvent",
@@ -61,15 +63,16 @@ __all__ = [
     "RecoveryAction",
     "Role",
     "Rollback",
-    "Session",
-    "SignInFailure",
-    "SigningKey",
     "Schedule",
     "ScheduleCommand",
     "ScheduleRun",
+    "Session",
+    "SignInFailure",
+    "SigningKey",
     "Table",
     "Tenant",
     "TenantKey",
+    "UnreferencedObject",
     "User",
     "UserRole",
     "WebhookDelivery",

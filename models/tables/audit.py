@@ -54,7 +54,9 @@ class AuditPending(Table, table=True):
 
     __tablename__ = "audit_pending"
 
-    position: int = Field(primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),))
+    position: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),)
+    )
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="RESTRICT")
     audit_id: UUID
 
@@ -87,7 +89,9 @@ class AuditHead(Table, table=True):
 
     __tablename__ = "audit_heads"
 
-    number: int = Field(primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),))
+    number: int | None = Field(
+        default=None, primary_key=True, sa_type=BigInteger, sa_column_args=(Identity(always=True),)
+    )
     seq: int = Field(sa_type=BigInteger, index=True)
     chain_hash: bytes = Field(sa_type=LargeBinary)
     first_seq: int = Field(default=1, sa_type=BigInteger)

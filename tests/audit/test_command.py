@@ -46,7 +46,7 @@ async def seal_some(url: str, folder: Path) -> UUID:
         entry = AuditEntry(tenant, "policy.update", "policy", new_id())
         async with database.transaction(tenant) as session:
             await write_entry(session, entry)
-        sealer = Sealer(database, Settings(database_url=url, store_path=folder), FileStore(folder))  # type: ignore[arg-type]
+        sealer = Sealer(database, Settings(database_url=url, store_path=folder), FileStore(folder))
         await sealer.seal()
         await sealer.anchor()
         return entry.id

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -29,7 +30,7 @@ async def reader(as_caller: Caller, key_of: KeyMaker, tenant: UUID) -> httpx.Asy
     return as_caller(await key_of(tenant, "read", "write", "admin"))
 
 
-async def entries(reader: httpx.AsyncClient, **filters: object) -> list[dict[str, object]]:
+async def entries(reader: httpx.AsyncClient, **filters: Any) -> list[dict[str, object]]:
     answer = await reader.get("/api/v1/audit-logs", params={"limit": 100, **filters})
     assert answer.status_code == 200, answer.text
     found: list[dict[str, object]] = answer.json()["audit_logs"]
