@@ -55,7 +55,7 @@ class _Hideable:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         inner = handler(source)
         serialization = wrap_serializer_function_ser_schema(_if_shown, schema=inner, return_schema=inner)
-        return {**inner, "serialization": serialization}  # type: ignore[return-value, typeddict-unknown-key]
+        return {**inner, "serialization": serialization}
 
 
 #: A field that holds content of a run.

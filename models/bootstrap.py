@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import pool, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlmodel import col
 
 from models.database import SYSTEM_ROLE
 from models.keys import hash_key, visible_prefix
@@ -62,7 +63,7 @@ async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
                 .on_conflict_do_update(
                     index_elements=["key_hash"],
                     set_={"is_active": True},
-                    where=(ApiKey.tenant_id == tenant.id) & (ApiKey.name == "bootstrap"),
+                    where=(col(ApiKey.tenant_id) == tenant.id) & (col(ApiKey.name) == "bootstrap"),
                 )
             )
             # the newest bootstrap key is the valid one: an older one may have been replaced because it leaked

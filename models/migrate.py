@@ -48,7 +48,8 @@ async def upgrade(owner_url: str, service_url: str | None = None) -> None:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != _NOT_ALLOWED:
             raise
-        reason = str(error.orig.__cause__ or error.orig).partition("\n")[0]
+        cause = error.orig.__cause__ if error.orig else None
+        reason = str(cause or error.orig).partition("\n")[0]
         raise ConfigurationError(
             f"The owner of the database may not do all that an upgrade needs ({reason}): it must be allowed to make roles "
             "(CREATEROLE), or an administrator makes them beforehand, as deploy/docker/roles.sql does."

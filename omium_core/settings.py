@@ -197,7 +197,7 @@ class Settings(BaseSettings):
     sign_up: Literal["open", "invited"] = "open"
     #: With it nobody gets a token before the address is confirmed, and no answer tells which addresses are known.
     require_verified_email: bool = False
-    token_audience: str = "omium"
+    token_audience: str = "omium"  # noqa: S105 - a name, no secret
     access_token_seconds: Count = 3600
     refresh_token_days: Annotated[int, Field(ge=1, le=3650)] = 30
     invitation_days: Annotated[int, Field(ge=1, le=365)] = 7

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 from uuid import UUID
 
 import httpx
@@ -33,7 +33,9 @@ from omium_core.errors import (
 
 if TYPE_CHECKING:
     from supabase import AsyncClient
+    from supabase_auth import AsyncSupportedStorage
     from supabase_auth.errors import AuthError
+    from supabase_auth.types import Options
     from supabase_auth.types import User as SupabaseUser
 
 OAUTH_PROVIDERS = ("google", "github")
@@ -125,7 +127,7 @@ class SupabaseIdentities:
         return _email_of(answer.user)
 
     async def send_reset(self, email: str) -> None:
-        options = {"redirect_to": f"{self._app_url}/reset-password"} if self._app_url else {}
+        options: Options = {"redirect_to": f"{self._app_url}/reset-password"} if self._app_url else {}
         async with self._client() as client:
             await client.auth.reset_password_for_email(email, options)
 
@@ -153,7 +155,7 @@ class SupabaseIdentities:
                 auto_refresh_token=False, persist_session=False, flow_type="pkce", httpx_client=http
             )
             if storage is not None:
-                options.storage = storage
+                options.storage = cast("AsyncSupportedStorage", storage)
             try:
                 yield await AsyncClient.create(self._url, self._key, options)
             except AuthApiError as error:

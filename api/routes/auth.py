@@ -41,7 +41,7 @@ _CONFIRM = "A mail was sent to the address. What it says completes this."
 
 Device = Annotated[str | None, Cookie(alias=DEVICE_COOKIE, max_length=200, include_in_schema=False)]
 Self = Annotated[Principal, caller_of("account:self")]
-Later = {202: {"model": Told, "description": "A mail must be answered first"}}
+Later: dict[int | str, dict[str, Any]] = {202: {"model": Told, "description": "A mail must be answered first"}}
 
 
 @router.post("/register", status_code=201, response_model=SignedInAnswer, responses=Later)

@@ -141,7 +141,7 @@ class MemberService:
             people.mailroom.post(people.letters.invitation(email, token, tenant.name, settings.invitation_days))
         return Invited(invitation, given)
 
-    async def invitations(self, caller: Principal, page: Page) -> tuple[Listing[Invitation], list[Invited]]:
+    async def invitations(self, caller: Principal, page: Page) -> tuple[Listing[Invitation], Sequence[Invited]]:
         async with self._process.database.transaction(caller.tenant_id) as session:
             found = await InvitationRepository(session, caller.tenant_id).list(page)
             roles = RoleRepository(session, caller.tenant_id)

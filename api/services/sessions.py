@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -59,7 +60,7 @@ class SessionService:
         self._people = process.people
 
     async def sign_in(
-        self, account: Account, memberships: list[Membership], tenant_id: UUID | None, method: str, origin: Origin
+        self, account: Account, memberships: Sequence[Membership], tenant_id: UUID | None, method: str, origin: Origin
     ) -> SignedIn:
         """Begins a session in a tenant of the account: the one that is named, else the one of the last time.
 
@@ -213,7 +214,7 @@ class SessionService:
         account, memberships = await self.account_of(caller)
         return await self.sign_in(account, memberships, tenant_id, "switch", origin)
 
-    async def account_of(self, caller: Principal) -> tuple[Account, list[Membership]]:
+    async def account_of(self, caller: Principal) -> tuple[Account, Sequence[Membership]]:
         """The account behind a person who signed in, and where it belongs. Raises `NotPermitted` for an API key."""
         if caller.session_id is None:
             raise NotPermitted("This is for people who signed in, not for API keys.")

@@ -118,14 +118,14 @@ async def read_execution(database: Database, tenant_id: UUID, execution_id: UUID
     def text(sealed: bytes | None) -> str | None:
         return None if sealed is None else cipher.open(sealed).decode(errors="replace")
 
-    steps = [StepRead(*step[:10], opened(step[10]), text(step[11])) for step in row["agents"]]
+    steps = [StepRead(*[*step[:10], opened(step[10]), text(step[11])]) for step in row["agents"]]
     # sums of bigints arrive as decimals
     usage = [StepUsage(*(int(number) for number in entry)) for entry in row["usage"]]
     columns = list(row[: len(_COLUMNS)])
     columns[_ERROR] = text(columns[_ERROR])
     for place in _JSON:
         columns[place] = opened(columns[place])
-    return ExecutionRead(*columns, steps, usage, row["pending_approvals"], row["queue_position"])
+    return ExecutionRead(*[*columns, steps, usage, row["pending_approvals"], row["queue_position"]])
 
 
 _ERROR = _COLUMNS.index("error_message")

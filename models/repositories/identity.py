@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
@@ -122,7 +123,7 @@ class Accounts:
             )
             .order_by(col(User.last_login_at).desc().nulls_last(), col(User.id))
         )
-        rows = (await self.session.execute(query)).all()
+        rows: Sequence[Any] = (await self.session.execute(query)).all()
         held = (
             select(col(UserRole.user_id), col(Role.name))
             .join(Role, col(Role.id) == col(UserRole.role_id))
@@ -130,8 +131,8 @@ class Accounts:
             .order_by(col(Role.id))
         )
         names: dict[UUID, list[str]] = {}
-        for user_id, name in (await self.session.execute(held)).all():
-            names.setdefault(user_id, []).append(name)
+        for row in (await self.session.execute(held)).all():
+            names.setdefault(row[0], []).append(row[1])
         return [Membership(user, tenant, tuple(names.get(user.id, ()))) for user, tenant in rows]
 
     async def is_known_network(self, email: str, network: str | None) -> bool:

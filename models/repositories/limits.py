@@ -114,7 +114,7 @@ async def add_calls(session: AsyncSession, month: date, calls: Mapping[UUID, int
 
 async def check_checkpoints(session: AsyncSession, tenant_id: UUID) -> None:
     """Before an execution begins. Those that run end, whatever they still need. Raises `QuotaExceeded`."""
-    limit = (
+    limit: int = (
         await session.execute(select(col(Tenant.max_checkpoints_per_month)).where(col(Tenant.id) == tenant_id))
     ).scalar_one()
     month = month_of()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, func, select
@@ -72,17 +73,18 @@ class RoleRepository(Repository):
         query = select(Role).where(col(Role.tenant_id) == self.tenant_id, col(Role.id).in_(list(role_ids)))
         return (await self.session.execute(query.order_by(col(Role.id)))).scalars().all()
 
-    async def held_by(self, user_ids: Iterable[UUID]) -> dict[UUID, list[Role]]:
+    async def held_by(self, user_ids: Iterable[UUID]) -> Mapping[UUID, Sequence[Role]]:
         """The roles of these users, in the order in which they were made."""
+        wanted = list(user_ids)
         query = (
             select(col(UserRole.user_id), Role)
             .join(Role, col(Role.id) == col(UserRole.role_id))
-            .where(col(UserRole.tenant_id) == self.tenant_id, col(UserRole.user_id).in_(list(user_ids)))
+            .where(col(UserRole.tenant_id) == self.tenant_id, col(UserRole.user_id).in_(wanted))
             .order_by(col(Role.id))
         )
-        held: dict[UUID, list[Role]] = {}
-        for user_id, role in (await self.session.execute(query)).all():
-            held.setdefault(user_id, []).append(role)
+        held: Mapping[UUID, Any] = {user_id: [] for user_id in wanted}
+        for row in (await self.session.execute(query)).all():
+            held[row[0]].append(row[1])
         return held
 
     async def set_held(self, user_id: UUID, role_ids: Iterable[UUID], granted_by: UUID | None) -> None:

@@ -54,4 +54,4 @@ class UnreferencedObject(Table, table=True):
 
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
     digest: str = Field(max_length=64, primary_key=True)
-    seen_at: datetime = Field(sa_type=DateTime(timezone=True), nullable=False)  # type: ignore[call-overload]
+    seen_at: datetime = Field(sa_type=DateTime(timezone=True), nullable=False)

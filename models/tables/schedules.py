@@ -69,7 +69,7 @@ class ScheduleRun(Table, table=True):
     id: UUID = id_field()
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
     schedule_id: UUID = Field(foreign_key="schedules.id", ondelete="CASCADE")
-    scheduled_at: datetime = Field(sa_type=DateTime(timezone=True), nullable=False)  # type: ignore[call-overload]
+    scheduled_at: datetime = Field(sa_type=DateTime(timezone=True), nullable=False)
     execution_id: UUID | None = Field(default=None, foreign_key="executions.id", ondelete="SET NULL", index=True)
     status: str = Field(max_length=20)
     error_code: str | None = Field(default=None, max_length=100)

@@ -184,11 +184,15 @@ async def test_workers_at_once_queue_each_event_once(make: Make) -> None:
 async def test_queue_whose_transaction_fails_is_filled_again(make: Make) -> None:
     world = await make({"events": ["*"]})
     await world.happens("execution.failed")
-    with pytest.raises(ConnectionResetError):
+
+    async def die_in_the_middle() -> None:
         async with world.database.transaction(world.tenant_id) as dying:
             assert await queue_marked(dying) >= 1
             await dying.flush()
             raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await die_in_the_middle()
     assert await world.rows() == []
     await world.queue()
     await world.queue()

@@ -46,6 +46,7 @@ from omium.types.people import RecoveryCodes as RecoveryCodes
 from omium.types.people import RegisteredUser as RegisteredUser
 from omium.types.people import Role as Role
 from omium.types.people import RolePage as RolePage
+from omium.types.people import RoleShort as RoleShort
 from omium.types.people import SignedIn as SignedIn
 from omium.types.people import TenantRef as TenantRef
 from omium.types.people import Tokens as Tokens
