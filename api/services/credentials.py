@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -147,7 +147,7 @@ class CredentialService:
         await prove()
         await self._people.limiter.forgive(attempt)
 
-    async def _own(self, caller: Principal) -> tuple[Account, list[Membership]]:
+    async def _own(self, caller: Principal) -> tuple[Account, Sequence[Membership]]:
         account, memberships = await self._sessions.account_of(caller)
         if account.auth_provider != "local":
             raise NotSupported("Your identity provider looks after codes: set them up there.")
@@ -167,7 +167,7 @@ class CredentialService:
             memberships = await accounts.memberships(account.id) if account is not None else []
         await self._told(memberships, action, origin)
 
-    async def _told(self, memberships: list[Membership], action: str, origin: Origin) -> None:
+    async def _told(self, memberships: Sequence[Membership], action: str, origin: Origin) -> None:
         for entry in memberships:
             await audited_by_system(
                 self._process.database,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -35,7 +36,7 @@ class Me:
     account: Account | None
     tenant: Tenant
     roles: tuple[str, ...]
-    memberships: list[Membership]
+    memberships: Sequence[Membership]
 
 
 @dataclass(frozen=True)

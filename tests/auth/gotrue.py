@@ -83,7 +83,9 @@ class Double:
         self.codes[code] = (email, asked["code_challenge"])
         return code
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any], bearer: str) -> tuple[int, Any]:
+    def answer(
+        self, method: str, path: str, query: dict[str, str], body: dict[str, Any], bearer: str
+    ) -> tuple[int, Any]:
         self.seen.append((method, path))
         match method, path, query.get("grant_type"):
             case "GET", "/auth/v1/.well-known/jwks.json", _:

@@ -42,7 +42,9 @@ class Mailbox:
                     del self.messages[index]
                     return message
             await asyncio.sleep(0.01)
-        raise TimeoutError(f"no mail to {address} about {about!r}; there are {[str(m['Subject']) for m in self.messages]}")
+        raise TimeoutError(
+            f"no mail to {address} about {about!r}; there are {[str(m['Subject']) for m in self.messages]}"
+        )
 
     async def token_to(self, address: str, about: str = "") -> str:
         found = TOKEN.search((await self.mail_to(address, about)).get_content())

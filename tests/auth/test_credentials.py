@@ -36,7 +36,9 @@ async def test_address_is_confirmed_by_mail(sign_up: SignUp, http: httpx.AsyncCl
     assert (await http.post("/auth/resend-verification", json={"email": person.email})).status_code == 202
     second = await mailbox.token_to(person.email, "Confirm")
     # the newest token is the one that works, and it works once
-    codes = [(await http.post("/auth/verify-email", json={"token": token})).status_code for token in (first, second, second)]
+    codes = [
+        (await http.post("/auth/verify-email", json={"token": token})).status_code for token in (first, second, second)
+    ]
     assert codes == [401, 200, 401]
     assert (await person.http.get("/auth/me")).json()["email_verified"] is True
 
@@ -77,7 +79,9 @@ async def test_tokens_are_hashed_in_the_database(sign_up: SignUp, mailbox: Mailb
     assert rows[0].hashed_password is not None
     assert rows[0].hashed_password.startswith("$argon2id$")
     async with database.engine.connect() as connection:
-        found = await connection.exec_driver_sql("SELECT count(*) FROM account_tokens t WHERE t::text LIKE $1", (f"%{token}%",))
+        found = await connection.exec_driver_sql(
+            "SELECT count(*) FROM account_tokens t WHERE t::text LIKE $1", (f"%{token}%",)
+        )
         assert found.scalar_one() == 0
 
 

@@ -55,7 +55,9 @@ def test_slugs_of_odd_names() -> None:
     assert "admin" in RESERVED
 
 
-async def test_somebody_new_is_invited(sign_up: SignUp, app: FastAPI, mailbox: Mailbox, http: httpx.AsyncClient) -> None:
+async def test_somebody_new_is_invited(
+    sign_up: SignUp, app: FastAPI, mailbox: Mailbox, http: httpx.AsyncClient
+) -> None:
     owner = await sign_up(tenant_name="Evil\r\nBcc: thief@example.com Ltd")
     email = an_email()
     answer = await invite(owner, email.upper(), "developer", "billing")
@@ -82,7 +84,9 @@ async def test_somebody_new_is_invited(sign_up: SignUp, app: FastAPI, mailbox: M
     assert (await owner.http.get("/invitations")).json()["total"] == 0
 
 
-async def test_member_of_two_tenants_switches(sign_up: SignUp, app: FastAPI, mailbox: Mailbox, http: httpx.AsyncClient) -> None:
+async def test_member_of_two_tenants_switches(
+    sign_up: SignUp, app: FastAPI, mailbox: Mailbox, http: httpx.AsyncClient
+) -> None:
     owner, guest = await sign_up(), await sign_up()
     await invite(owner, guest.email, "viewer")
     token = await mailbox.token_to(guest.email, "Invitation")
@@ -201,7 +205,10 @@ async def test_nobody_gives_or_takes_what_they_do_not_hold(sign_up: SignUp, app:
 
 async def test_custom_roles(sign_up: SignUp, app: FastAPI, mailbox: Mailbox) -> None:
     owner = await sign_up()
-    wanted: dict[str, Any] = {"name": "  Night   shift ", "permissions": ["execution:read", "execution:pause", "member:read"]}
+    wanted: dict[str, Any] = {
+        "name": "  Night   shift ",
+        "permissions": ["execution:read", "execution:pause", "member:read"],
+    }
     made = await owner.http.post("/roles", json=wanted)
     assert made.status_code == 201
     role = made.json()
@@ -251,9 +258,7 @@ async def test_profile_of_the_tenant(sign_up: SignUp, app: FastAPI, mailbox: Mai
     await viewer.http.aclose()
 
 
-async def test_api_key_asks_who_it_is(
-    sign_up: SignUp, app: FastAPI, database: Database, settings: Settings
-) -> None:
+async def test_api_key_asks_who_it_is(sign_up: SignUp, app: FastAPI, database: Database, settings: Settings) -> None:
     owner = await sign_up()
     key = await add_key(database, owner.tenant_id, settings.api_key_pepper.get_secret_value(), "read")
     async with client_of(app) as client:

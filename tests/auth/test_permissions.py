@@ -41,6 +41,7 @@ class Declared:
     methods: frozenset[str]
     permission: str | None
 
+
 LISTS = {"preconditions", "postconditions"}
 
 
@@ -114,9 +115,7 @@ async def ask(client: httpx.AsyncClient, path: str, owned: Owned) -> httpx.Respo
     return await client.get(f"http://api{url}", params=params)
 
 
-async def test_who_may_not_see_payloads_sees_none(
-    app: FastAPI, rows: tuple[Any, Owned], mailbox: Mailbox
-) -> None:
+async def test_who_may_not_see_payloads_sees_none(app: FastAPI, rows: tuple[Any, Owned], mailbox: Mailbox) -> None:
     owner, owned = rows
     operator = await join(owner, app, mailbox, "operator")
     shown, told, leaks = set(), set(), []

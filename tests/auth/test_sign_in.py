@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import UUID
 
 import httpx
 import jwt
@@ -258,9 +257,7 @@ async def test_closed_tenant_lets_nobody_in(sign_up: SignUp, http: httpx.AsyncCl
         tenant.deleted_at = tenant.created_at
         session.add(tenant)
     await gone(person.http, "/auth/me")
-    assert (
-        await http.post("/auth/refresh", json={"refresh_token": person.answer["refresh_token"]})
-    ).status_code == 401
+    assert (await http.post("/auth/refresh", json={"refresh_token": person.answer["refresh_token"]})).status_code == 401
     answer = await http.post("/auth/login", json={"email": person.email, "password": PASSWORD})
     assert answer.status_code == 403
 
@@ -272,5 +269,3 @@ async def gone(client: httpx.AsyncClient, path: str, *, status: int = 401, secon
     while (answer := await client.get(path)).status_code != status:
         assert loop.time() < end, answer.status_code
         await asyncio.sleep(0.05)
-
-

@@ -137,7 +137,9 @@ async def test_a_token_that_was_verified_still_ends(settings: Settings) -> None:
             await gone(client, "/auth/me", seconds=10)
 
 
-async def test_processes_agree_on_the_first_key_and_on_rotation(app: FastAPI, settings: Settings, sign_up: SignUp) -> None:
+async def test_processes_agree_on_the_first_key_and_on_rotation(
+    app: FastAPI, settings: Settings, sign_up: SignUp
+) -> None:
     person = await sign_up()
     async with running(settings) as other, client_of(other, person.token) as elsewhere:
         assert (await elsewhere.get("/auth/me")).status_code == 200
