@@ -75,16 +75,16 @@ class RoleRepository(Repository):
 
     async def held_by(self, user_ids: Iterable[UUID]) -> Mapping[UUID, Sequence[Role]]:
         """The roles of these users, in the order in which they were made."""
-        wanted = list(user_ids)
         query = (
             select(col(UserRole.user_id), Role)
             .join(Role, col(Role.id) == col(UserRole.role_id))
-            .where(col(UserRole.tenant_id) == self.tenant_id, col(UserRole.user_id).in_(wanted))
+            .where(col(UserRole.tenant_id) == self.tenant_id, col(UserRole.user_id).in_(list(user_ids)))
             .order_by(col(Role.id))
         )
-        held: Mapping[UUID, Any] = {user_id: [] for user_id in wanted}
-        for row in (await self.session.execute(query)).all():
-            held[row[0]].append(row[1])
+        rows: Sequence[Any] = (await self.session.execute(query)).all()
+        held: dict[UUID, Any] = {}
+        for user_id, role in rows:
+            held.setdefault(user_id, []).append(role)
         return held
 
     async def set_held(self, user_id: UUID, role_ids: Iterable[UUID], granted_by: UUID | None) -> None:
