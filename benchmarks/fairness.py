@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import random
 import time
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.support.model_server import ModelServer
 from tests.support.tenants import add_key, add_tenant
 from workers.local.datadir import DataDir
 
+#: At most so many seconds are between two of our runs.
+PAUSE = 2.0
 #: Asks the model once.
 ASK: dict[str, Any] = {
     "nodes": [{"id": "ask", "type": "llm", "prompt": "{{ topic }}", "output": "answer"}],
@@ -53,6 +56,8 @@ async def new_tenant(described: dict[str, Any], places: int) -> httpx.AsyncClien
 
 async def seconds_to_first_step(client: httpx.AsyncClient, workflow_id: str) -> float:
     """From the start call to the first step, and then to the end of the run."""
+    # at any moment: the flood's steps, which all last as long, come in waves
+    await asyncio.sleep(random.uniform(0, PAUSE))
     began = time.time()
     started = await client.post(f"/workflows/{workflow_id}/execute", json={"inputs": {"topic": "one"}})
     started.raise_for_status()
@@ -87,6 +92,8 @@ async def measure(described: dict[str, Any], options: argparse.Namespace) -> dic
         beside, left = [], []
         for _ in range(options.runs):
             places = (await flood.get("/limits")).json()["executions"]
+            if not places["queued"]:
+                break
             left.append(places["running"] + places["queued"])
             beside.append(await seconds_to_first_step(alone, ours))
     return {
