@@ -51,6 +51,8 @@ def is_database_away(error: BaseException) -> bool:
             asyncpg.AdminShutdownError,
             asyncpg.CrashShutdownError,
             asyncpg.InterfaceError,
+            # a connection whose server said farewell, and which has not noticed its end yet
+            asyncpg.InternalClientError,
         ),
     )
 
