@@ -70,9 +70,11 @@ async def load(url: str, headers: dict[str, str], connections: int, seconds: flo
     request = "\r\n".join([*lines, "", ""]).encode()
     found: list[float] = []
     until = time.perf_counter() + seconds
-    loop = asyncio.get_running_loop()
+    assert parts.hostname is not None
+    assert parts.port is not None
+    host, port, loop = parts.hostname, parts.port, asyncio.get_running_loop()
     opened = [
-        (await loop.create_connection(lambda: Connection(request, until, found), parts.hostname, parts.port))[1]
+        (await loop.create_connection(lambda: Connection(request, until, found), host, port))[1]
         for _ in range(connections)
     ]
     await asyncio.gather(*(connection.done for connection in opened))
