@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlmodel import col, select, update
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 from temporalio.service import RPCError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
@@ -33,6 +33,7 @@ from tests.api.conftest import Caller, KeyMaker
 from tests.data_rights.conftest import PASSWORD, Person
 from tests.support.temporal import serving
 from tests.support.tenants import Owned, add_execution, add_tenant
+from workers.housekeeping import schedule_retention
 
 CANARY = "canary-7f3a"
 
@@ -258,3 +259,20 @@ async def test_export_and_erasure_of_a_person(
     entries = (await owner.http.get("/api/v1/audit-logs", params={"resource_id": str(user.id)})).json()["audit_logs"]
     assert entries[0]["action"] == "user.erase"
     assert (await owner.http.post(f"/api/v1/users/{user.id}/erasure")).status_code == 200, "may be repeated"
+
+
+async def test_retention_is_scheduled_once_and_runs(worker: Client, database: Database) -> None:
+    assert [await schedule_retention(worker), await schedule_retention(worker)] == [True, False]
+    schedule = worker.get_schedule_handle(names.RETENTION_SCHEDULE)
+    await schedule.trigger()
+
+    async def look() -> dict[str, Any]:
+        actions = (await schedule.describe()).info.recent_actions
+        if not actions:
+            return {"status": "not begun"}
+        started = actions[-1].action
+        assert isinstance(started, ScheduleActionExecutionStartWorkflow)
+        run = await worker.get_workflow_handle(started.workflow_id).describe()
+        return {"status": run.status.name if run.status else ""}
+
+    await until(look, "COMPLETED")
