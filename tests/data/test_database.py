@@ -49,7 +49,7 @@ def workflow(tenant: UUID, name: str = "w") -> Workflow:
 
 async def names(database: Database, tenant: UUID) -> list[str]:
     async with database.transaction(tenant) as session:
-        return list((await session.execute(select(Workflow.name).order_by(col(Workflow.id)))).scalars())
+        return list((await session.execute(select(col(Workflow.name)).order_by(col(Workflow.id)))).scalars())
 
 
 async def turns(wire: Wire, work: Callable[[], Awaitable[object]]) -> int:

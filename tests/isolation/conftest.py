@@ -44,4 +44,4 @@ async def neighbours(
         furnished.append(await furnish(url, database, tenant.id, word))
         keys.append(await key_of(tenant.id, "read", "write", "admin"))
     async with as_caller(keys[0]) as as_them, as_caller(keys[1]) as http:
-        yield Neighbours(*furnished, http=http, as_them=as_them)
+        yield Neighbours(furnished[0], furnished[1], http, as_them)

@@ -94,7 +94,7 @@ async def furnish(url: str, database: Database, tenant: UUID, word: str) -> Furn
 
 async def snapshot(engine: AsyncEngine, tenant: UUID) -> dict[str, list[str]]:
     """All rows of a tenant as they lie there, by table."""
-    found = {}
+    found: dict[str, list[str]] = {}
     async with engine.connect() as connection:
         for model in _models():
             name = model.__tablename__
@@ -107,7 +107,7 @@ async def snapshot(engine: AsyncEngine, tenant: UUID) -> dict[str, list[str]]:
 
 def _models() -> Sequence[type[Table]]:
     """All tables, those that others refer to first."""
-    by_table = {mapper.local_table: mapper.class_ for mapper in Tenant._sa_registry.mappers}  # type: ignore[attr-defined]
+    by_table = {mapper.local_table: mapper.class_ for mapper in Tenant._sa_registry.mappers}
     return [by_table[table] for table in Table.metadata.sorted_tables]
 
 
