@@ -31,7 +31,8 @@ _ADVICE = {
         "Read the votes and their reasons; correct what was handed over, or who must agree, then roll back or retry.",
     ),
     "external_unavailable": Advice(
-        "high", "Check that the external agent's service is up, then retry: a run of it that was started is followed on."
+        "high",
+        "Check that the external agent's service is up, then retry: a run of it that was started is followed on.",
     ),
     "external_refused": Advice(
         "high", "Correct the connection (address, token) or the inputs as the service's message says, then retry."

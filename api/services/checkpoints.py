@@ -73,9 +73,7 @@ class CheckpointService:
         try:
             async with self._process.database.transaction(caller.tenant_id) as session:
                 checkpoint = await self._name(session, caller, wanted, blob)
-                await audited(
-                    session, caller, "checkpoint.create", "checkpoint", checkpoint.id, new=_told(checkpoint)
-                )
+                await audited(session, caller, "checkpoint.create", "checkpoint", checkpoint.id, new=_told(checkpoint))
         except IntegrityError:
             raise _taken(wanted) from None
         return self.view(checkpoint)

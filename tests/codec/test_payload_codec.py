@@ -117,19 +117,21 @@ async def test_key_that_another_process_made_is_found() -> None:
     assert keys.reads == 1
 
 
-async def test_database_that_is_away_stops_no_run(postgres: PostgresServer) -> None:
-    database: Database = database_at(postgres.url, pool_size=1)
-    tenant = await add_tenant(database)
-    converter = of(f"{tenant}/a", database.keys)
-    sealed = await converter.encode(["x"])
-    postgres.kill()
-    try:
-        database.keys.forget(tenant)
-        assert await converter.decode(sealed) == ["x"]
-        assert await converter.decode(await converter.encode(["y"])) == ["y"]
-    finally:
-        await asyncio.to_thread(postgres.start)
-        await database.close()
+def test_database_that_is_away_stops_no_run(postgres: PostgresServer) -> None:
+    with asyncio.Runner() as runner:
+        database: Database = database_at(postgres.url, pool_size=1)
+        tenant = runner.run(add_tenant(database))
+        converter = of(f"{tenant}/a", database.keys)
+        sealed = runner.run(converter.encode(["x"]))
+        # the server is started by the thread that outlives the test: it dies with whoever started it
+        postgres.kill()
+        try:
+            database.keys.forget(tenant)
+            assert runner.run(converter.decode(sealed)) == ["x"]
+            assert runner.run(converter.decode(runner.run(converter.encode(["y"])))) == ["y"]
+        finally:
+            postgres.start()
+            runner.run(database.close())
 
 
 async def test_erased_tenant_is_sealed_for_good() -> None:

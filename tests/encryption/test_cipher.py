@@ -130,7 +130,7 @@ async def test_master_keys_take_over_from_each_other() -> None:
         await MasterKeys(first).unwrap(master, wrapped, b"another context")
 
 
-@pytest.mark.parametrize("text", ["", " ,\n", "c2hvcnQ=", "not base64 at all!", new_master_key() + ",x"])
+@pytest.mark.parametrize("text", ["", " ,\n", "c2hvcnQ=", "not base64 at all!", DEVELOPMENT_MASTER_KEY + ",x"])
 def test_a_master_key_that_cannot_be_one_is_named(text: str) -> None:
     with pytest.raises(ConfigurationError, match="master key"):
         MasterKeys(text)
