@@ -64,30 +64,23 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
     async def run(self, run: RunInput) -> RunResult:
         if run.hold_for and not await self._accepted(run.hold_for):
             return await self._end(NOT_STARTED)
-        try:
-            while self._rolled_back or self._rollbacks or not plan.is_over(self._branches):
-                if self._cancel is not None:
+        while True:
+            try:
+                ended = await self._to_its_end(run.hold_for)
+            except (ActivityError, ApplicationError, asyncio.CancelledError) as error:
+                cancelled = is_cancelled_exception(error)
+                if cancelled:
                     await self._stand_still()
-                    if not self._made_it():
-                        return await self._cancelled(self._cancel.reason, self._cancel.actor)
-                elif self._rollbacks:
-                    command = self._rollbacks.pop(0)
-                    outcome = await self._roll_back(command)
-                    if outcome.error and command.id == run.hold_for:
-                        # the execution had ended, and stays as it was
-                        return await self._end(NOT_STARTED)
-                else:
-                    await self._go_on()
-            if not self._end_recorded:
-                self._closing = True
-                await self._calls.complete(self._lineage, self._definition, plan.ends(self._branches))
-        except (ActivityError, ApplicationError, asyncio.CancelledError) as error:
-            if is_cancelled_exception(error):
-                await self._stand_still()
-            if not is_cancelled_exception(error) or not self._made_it():
-                await self._end_badly(error)
-                raise
-        return await self._end("completed")
+                if not cancelled or not self._made_it():
+                    await self._end_badly(error)
+                    if cancelled or not await self._taken_back():
+                        raise
+                    continue
+                ended = None
+            if ended is not None:
+                return ended
+            if not await self._taken_back():
+                return await self._end("completed")
 
     @workflow.query(description="state, reason, steps done, the steps that run, the last checkpoint, the lineage")
     def status(self) -> dict[str, object]:
@@ -103,6 +96,26 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
         }
 
     # The loop's parts
+
+    async def _to_its_end(self, hold_for: str) -> RunResult | None:
+        """Runs until nothing is left to do, which is recorded. The result of a run that ended otherwise but well."""
+        while self._rolled_back or self._rollbacks or not plan.is_over(self._branches):
+            if self._cancel is not None:
+                await self._stand_still()
+                if not self._made_it():
+                    return await self._cancelled(self._cancel.reason, self._cancel.actor)
+            elif self._rollbacks:
+                command = self._rollbacks.pop(0)
+                outcome = await self._roll_back(command)
+                if outcome.error and command.id == hold_for:
+                    # the execution had ended, and stays as it was
+                    return await self._end(NOT_STARTED)
+            else:
+                await self._go_on()
+        if not self._end_recorded:
+            self._closing = True
+            await self._calls.complete(self._lineage, self._definition, plan.ends(self._branches))
+        return None
 
     async def _go_on(self) -> None:
         """One round of the loop in which nothing is to be ended or rolled back."""

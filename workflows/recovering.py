@@ -41,6 +41,9 @@ class Recovering:
     _end_recorded: bool
     _cancel: CancelCommand | None
     _rollbacks: list[RollbackCommand]
+    _late: list[RollbackCommand]
+    _closing: bool
+    _ended: bool
     _results: dict[str, CommandResult]
     _answers: list[ApproveCommand]
     _answering: set[str]
@@ -77,6 +80,15 @@ class Recovering:
             code=outcome.code,
         )
         return outcome
+
+    async def _taken_back(self) -> bool:
+        """Whether a rollback came while the end was recorded, and was done: the run goes on from there."""
+        while self._late:
+            self._closing = self._ended = False
+            outcome = await self._roll_back(self._late.pop(0))
+            if not outcome.error:
+                return True
+        return False
 
     def _stand_at(self, outcome: RollbackOutcome) -> None:
         self._lineage, self._definition = outcome.lineage, outcome.definition

@@ -32,6 +32,8 @@ with workflow.unsafe.imports_passed_through():
 REMEMBERED = 200
 #: Reasons of a pause that a resume ends; the others end when what the run waits for is there.
 HOLDS = ("operator", "recovery")
+#: Since when a rollback by signal is kept that comes while the run is closing: histories from before dropped it.
+LATE_ROLLBACKS = "late-rollbacks"
 DECISIONS = ("approve", "reject", "edit")
 
 
@@ -59,6 +61,8 @@ class Steering:
         #: Nothing can change the end of the run any more; and then that everybody can read it.
         self._closing = False
         self._ended = False
+        #: Rollbacks that came while the end was being recorded.
+        self._late: list[RollbackCommand] = []
 
     # The loop tells
 
@@ -166,16 +170,23 @@ class Steering:
         if command.id in self._seen:
             return
         self._check_open("ROLLBACK_FAILED")
-        if not (command.checkpoint_id or command.checkpoint):
-            _refuse("INVALID_INPUT", "checkpoint: an id, a name or a number is needed.")
-        if command.trigger_type not in ("manual", "automatic", "policy"):
-            _refuse("INVALID_INPUT", "trigger_type is manual, automatic or policy.")
+        _check_target(command)
 
     @workflow.signal(
         name="rollback", description='Back to a checkpoint. {"id", "checkpoint": id|name|number, "resume"}'
     )
     def signal_rollback(self, *arguments: Any) -> None:
-        self._take(RollbackCommand, arguments, self.check_rollback, self._rollbacks.append)
+        self._take(RollbackCommand, arguments, self._check_rollback_signal, self._ask_back)
+
+    def _check_rollback_signal(self, command: RollbackCommand) -> None:
+        """A signal has no answer: one that comes while the end is being recorded, which readers may see already, waits."""
+        if self._closing and not self._ended and workflow.patched(LATE_ROLLBACKS):
+            _check_target(command)
+        else:
+            self.check_rollback(command)
+
+    def _ask_back(self, command: RollbackCommand) -> None:
+        (self._late if self._closing else self._rollbacks).append(command)
 
     # Approvals
 
@@ -318,6 +329,13 @@ class Steering:
 
     def _result(self, *, pending: bool = False) -> CommandResult:
         return CommandResult(state=self._state, reason=self._reason, lineage=self._lineage, pending=pending)
+
+
+def _check_target(command: RollbackCommand) -> None:
+    if not (command.checkpoint_id or command.checkpoint):
+        _refuse("INVALID_INPUT", "checkpoint: an id, a name or a number is needed.")
+    if command.trigger_type not in ("manual", "automatic", "policy"):
+        _refuse("INVALID_INPUT", "trigger_type is manual, automatic or policy.")
 
 
 def _refuse(code: str, message: str, *, closing: bool = False) -> NoReturn:

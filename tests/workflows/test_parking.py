@@ -123,3 +123,49 @@ async def test_answer_that_comes_before_the_run_knows_of_its_question(platform: 
     # a question that nobody asks any more is another matter
     answer = await asyncio.to_thread(platform.http.post, f"/approvals/{approval_id}/approve")
     assert answer.status_code == 409, answer.text
+
+
+_PLAN = {"id": "plan", "type": "template", "template": "{{ topic }}!", "output": "topic"}
+_WRITE = {"id": "write", "type": "llm", "prompt": "{{ topic }}", "output": "text"}
+_TWO_STEPS: dict[str, Any] = {
+    "state": {"topic": {"type": "string"}, "text": {"type": "string"}},
+    "nodes": [_PLAN, _WRITE],
+    "edges": [{"from": "START", "to": "plan"}, {"from": "plan", "to": "write"}, {"from": "write", "to": "END"}],
+}
+ENDS: dict[str, dict[str, Any]] = {
+    "failed": {"name": "fails", "framework": "langgraph", "workflow_definition": _TWO_STEPS},
+    "completed": {
+        "name": "flows",
+        "framework": "flow",
+        "workflow_definition": {
+            "agents": [{"id": "clerk", "framework": "langgraph", "config": _TWO_STEPS}],
+            "flow": [{"step": "work", "agent": "clerk"}],
+        },
+    },
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+async def test_rollback_that_comes_while_the_end_is_recorded(platform: Platform, end: str) -> None:
+    """Readers may know of the end before the run has closed: what they ask of it then is done."""
+    refusal = {"reply": {"error": {"status": 400, "message": "no"}}}
+    platform.model.set_script([refusal] if end == "failed" else [])
+    connection = await asyncpg.connect(platform.stack["database_url"])
+    try:
+        async with connection.transaction():
+            # the last thing that is written of an end, and by nothing else here
+            await connection.execute("LOCK TABLE recovery_actions IN SHARE ROW EXCLUSIVE MODE")
+            execution_id = await asyncio.to_thread(platform.start, ENDS[end], {"topic": "late"})
+            run = run_of(await connect(platform), platform.get(execution_id))
+            await until_recording(run, "finish_run")
+            platform.model.set_script([])
+            await run.signal("rollback", {"id": "late", "checkpoint": "1", "resume": True})
+            await run.query("status")
+    finally:
+        await connection.close()
+
+    def is_done_again() -> bool:
+        execution = platform.get(execution_id)
+        return (execution["lineage"], execution["status"]) == (1, "completed")
+
+    await asyncio.to_thread(wait_until, is_done_again, "completed in its second lineage")
