@@ -20,7 +20,13 @@ def start_watching() -> tuple[subprocess.Popen[bytes], int]:
     ours, theirs = pty.openpty()
     environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
     process = subprocess.Popen(
-        [OMIUM, "executions", "watch", "e1"], env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+        [OMIUM, "executions", "watch", "e1"],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        # a shell that runs tests in the background has them, and what they start, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     return process, ours

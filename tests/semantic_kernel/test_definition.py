@@ -284,12 +284,16 @@ def test_templates_reach_data_alone() -> None:
     ["{{", "{{'", "{{{", "{{!--", "{{a}", "}}", "{{a}}'", '{{f "', "{%", "{{#if a}}", "{{f a=", "\\", "{{f aaaaaaaaaa"],
 )
 def test_templates_are_read_in_one_pass(unit: str, form: str) -> None:
-    """However a template is made, reading it takes no longer than its length."""
-    source = unit * (90_000 // len(unit))
-    begun = time.process_time()
-    prompts.look(source, form)
-    prompts.look("{{f " + "a" * 90_000 + "}}", form)
-    assert time.process_time() - begun < 3
+    """However a template is made, reading it takes no longer than its length: eight times as long, not sixty-four."""
+
+    def took(length: int) -> float:
+        begun = time.process_time()
+        prompts.look(unit * (length // len(unit)), form)
+        prompts.look("{{f " + "a" * length + "}}", form)
+        return time.process_time() - begun
+
+    # the collector looks at all that other tests left behind, now and then
+    assert took(90_000) < 24 * took(11_250) + 0.5
 
 
 @pytest.mark.parametrize(
