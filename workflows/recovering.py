@@ -82,12 +82,17 @@ class Recovering:
         return outcome
 
     async def _taken_back(self) -> bool:
-        """Whether a rollback came while the end was recorded, and was done: the run goes on from there."""
+        """Whether a rollback came while the end was recorded, and was done: the run goes on from there.
+
+        Until then the run is closing as before, so that one that comes meanwhile waits for its turn too.
+        """
         while self._late:
-            self._closing = self._ended = False
+            self._ended = False
             outcome = await self._roll_back(self._late.pop(0))
             if not outcome.error:
+                self._closing = False
                 return True
+        self._ended = True
         return False
 
     def _stand_at(self, outcome: RollbackOutcome) -> None:
@@ -101,7 +106,7 @@ class Recovering:
             checkpoint=CheckpointRef(),
         )
         self._branches = plan.first_branches(at)
-        self._end_recorded = False
+        self._end_recorded, self._failing = False, None
         self._answers.clear()
         self._answering.clear()
 

@@ -180,7 +180,8 @@ class Steering:
 
     def _check_rollback_signal(self, command: RollbackCommand) -> None:
         """A signal has no answer: one that comes while the end is being recorded, which readers may see already, waits."""
-        if self._closing and not self._ended and workflow.patched(LATE_ROLLBACKS):
+        ending = self._closing and not self._ended and self._cancel is None
+        if ending and workflow.patched(LATE_ROLLBACKS):
             _check_target(command)
         else:
             self.check_rollback(command)

@@ -156,12 +156,18 @@ async def _record_steered(
     """Runs that people steered, or that waited for them."""
     found: dict[str, Recorded] = {}
 
+    async def until_held(number: int) -> None:
+        # this one: the call of a run that was stopped may still be on its way out
+        await asyncio.to_thread(
+            platform.model.wait_for, lambda calls: len(calls) >= number and calls[number - 1].state == "held"
+        )
+
     async def held(workflow: dict[str, Any]) -> tuple[str, str]:
         """A run whose first call is held back, and the name of what holds it."""
         seen = len(platform.model.calls)
         platform.model.set_script([ANSWER], hold_call=seen + 1)
         execution_id = platform.start(workflow, INPUTS)
-        await asyncio.to_thread(platform.model.wait_until_held)
+        await until_held(seen + 1)
         return execution_id, f"call-{seen + 1}"
 
     def post(path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -190,7 +196,7 @@ async def _record_steered(
     seen = len(platform.model.calls)
     platform.model.set_script([ANSWER], hold_call=seen + 2)
     execution_id = platform.start(GRAPH, INPUTS)
-    await asyncio.to_thread(platform.model.wait_until_held)
+    await until_held(seen + 2)
     edits = {"prompts": {"write": f"{CANARY}-edit {{{{ topic }}}}"}}
     post(f"/checkpoints/{newest(execution_id)}/rollback", {"reason": "look", "edits": edits})
     platform.model.release(f"call-{seen + 2}")

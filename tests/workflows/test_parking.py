@@ -169,3 +169,25 @@ async def test_rollback_that_comes_while_the_end_is_recorded(platform: Platform,
         return (execution["lineage"], execution["status"]) == (1, "completed")
 
     await asyncio.to_thread(wait_until, is_done_again, "completed in its second lineage")
+
+
+async def test_rollback_that_cannot_be_done_leaves_the_end_as_it_is(platform: Platform) -> None:
+    """And one that comes after it is done."""
+    platform.model.set_script([])
+    connection = await asyncpg.connect(platform.stack["database_url"])
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE recovery_actions IN SHARE ROW EXCLUSIVE MODE")
+            execution_id = await asyncio.to_thread(platform.start, ENDS["completed"], {"topic": "late"})
+            run = run_of(await connect(platform), platform.get(execution_id))
+            await until_recording(run, "finish_run")
+            await run.signal("rollback", {"id": "nowhere", "checkpoint": "no such checkpoint", "resume": True})
+            await run.signal("rollback", {"id": "somewhere", "checkpoint": "1", "resume": True})
+            await run.query("status")
+    finally:
+        await connection.close()
+    await asyncio.to_thread(
+        wait_until,
+        lambda: (platform.get(execution_id)["lineage"], platform.get(execution_id)["status"]) == (1, "completed"),
+        "completed in its second lineage",
+    )
