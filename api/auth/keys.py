@@ -17,7 +17,7 @@ from models.keys import hash_key
 from models.repositories.keys import find_owner
 from omium_core.errors import NotAuthenticated
 
-#: What a look-up found is used for so long. With the time of the look-up itself, a revoked key stops working within a second.
+#: What a look-up found is used for so long after the look-up began: a revoked key stops working within a second.
 MEMORY_SECONDS = 0.8
 #: A key that is busy is looked up again, beside its requests, when the last look-up is older than this.
 REFRESH_SECONDS = 0.4
@@ -63,10 +63,10 @@ class KeyAuthenticator:
             self._looking.pop(digest, None)
 
     async def _find(self, digest: str) -> Principal | None:
-        known = self._known.get(digest)
-        if known is None:
+        known, at = self._known.get(digest), time.monotonic()
+        if known is None or known.at < at - MEMORY_SECONDS:
             return None if digest in self._unknown else await asyncio.shield(self._look_up(digest))
-        if known.at < time.monotonic() - REFRESH_SECONDS:
+        if known.at < at - REFRESH_SECONDS:
             self._look_up(digest)
         return known.principal
 

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
+from activities.payload_codec import sealing_converter
 from omium_core import temporal
 from tests.support.platform import Platform, running_platform
+from tests.support.sealed import StackKeys
 from tests.support.stack import wait_until
 from tests.workflows.scenarios import connect
 from workflows.agent_run import AgentRun
@@ -154,6 +156,10 @@ async def test_all_that_happened_replays(platform: Platform) -> None:
     """Whatever came when, the workflow decides the same again: a worker that takes a run over stands where the other stood."""
     client = await connect(platform)
     runs = client.list_workflows(f"WorkflowType = '{temporal.RUN_WORKFLOW}'")
-    replayer = Replayer(workflows=[AgentRun], workflow_runner=UnsandboxedWorkflowRunner())
+    replayer = Replayer(
+        workflows=[AgentRun],
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=sealing_converter(StackKeys(platform.stack)),
+    )
     results = await replayer.replay_workflows(runs.map_histories(), raise_on_replay_failure=False)
     assert results.replay_failures == {}
