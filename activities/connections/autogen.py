@@ -57,12 +57,13 @@ class AutoGenStudio:
             team = await self._team(target)
             session = await self._session(target, key) or await self._make_session(target, key)
             body = {"session_id": session, "user_id": _user(target)}
-            run_id = reading.id_of(_data(await self._ask(target, "POST", "/api/runs/", body=body), "run_id"))
+            made = _data(await self._ask(target, "POST", "/api/runs/", body=body), "run_id")
+            run_id = str(_number(reading.id_of(made), "run"))
         except RemoteUnavailable as error:
             # a run that was not started does nothing
-            raise RemoteUnavailable(error.message, arrived=False, retry_after=error.retry_after) from None
-        if not run_id.isdecimal():
-            raise RemoteUnavailable("The studio did not say by which id the run is known.", arrived=False)
+            raise RemoteUnavailable(
+                error.message, arrived=False, retry_after=error.retry_after, status=error.status
+            ) from None
         socket = await self._open(target, run_id)
         start = {"type": "start", "task": _task(inputs), "team_config": team.get("component") or team.get("config")}
         try:
@@ -77,14 +78,17 @@ class AutoGenStudio:
         if session is None:
             return None
         answer = await self._ask(target, "GET", f"/api/sessions/{session}/runs", query={"user_id": _user(target)})
-        for run in _data(answer).get("runs") or ():
+        runs = _data(answer).get("runs")
+        for run in runs if isinstance(runs, list) else ():
             if isinstance(run, dict) and reading.word_of(run).lower() != _NOT_STARTED and reading.id_of(run):
                 return Kickoff(reading.id_of(run), reading.word_of(run))
         return None
 
     async def status(self, target: Target, kickoff_id: str) -> RemoteRun:
         run = _data(await self._ask(target, "GET", f"/api/runs/{_run_id(kickoff_id)}"))
-        word = str(run.get("status") or "")
+        word = reading.word_of(run)
+        if not word:
+            raise RemoteUnavailable("The studio did not say how the run stands.", arrived=True)
         phase = reading.phase_of(word)
         result = run.get("team_result")
         task_result = result.get("task_result") if isinstance(result, dict) else None
@@ -163,15 +167,13 @@ class AutoGenStudio:
         listed = as_object(answer, target.url).get("data")
         for session in listed if isinstance(listed, list) else ():
             if isinstance(session, dict) and session.get("name") == _session_name(key):
-                return int(session["id"])
+                return _number(reading.id_of(session), "session")
         return None
 
     async def _make_session(self, target: Target, key: str) -> int:
         body = {"name": _session_name(key), "user_id": _user(target), "team_id": int(target.options["team_id"])}
-        made = reading.id_of(_data(await self._ask(target, "POST", "/api/sessions/", body=body)))
-        if not made.isdecimal():
-            raise RemoteUnavailable("The studio did not say by which id the session is known.", arrived=False)
-        return int(made)
+        made = _data(await self._ask(target, "POST", "/api/sessions/", body=body))
+        return _number(reading.id_of(made), "session")
 
     async def _ask(
         self, target: Target, method: str, path: str, *, body: Json = None, query: dict[str, str | int] | None = None
@@ -213,9 +215,16 @@ def _user(target: Target) -> str:
 
 
 def _run_id(kickoff_id: str) -> str:
-    if not kickoff_id.isdecimal():
+    if not (kickoff_id.isascii() and kickoff_id.isdecimal()):
         raise RemoteRefused("The id of a run of AutoGen Studio is a number.", 404)
     return kickoff_id
+
+
+def _number(found: str, what: str) -> int:
+    """The id of a session or a run as the studio gives it."""
+    if not (found.isascii() and found.isdecimal()):
+        raise RemoteUnavailable(f"The studio did not say by which id the {what} is known.", arrived=False)
+    return int(found)
 
 
 def _data(answer: Json, name: str | None = None) -> dict[str, Any]:

@@ -113,17 +113,27 @@ class RemoteError(Exception):
 
 
 class RemoteUnavailable(RemoteError):
-    """The service did not answer, or said that it cannot now. `arrived`: it may have done what it was asked all the same."""
+    """The service did not answer, or said that it cannot now. `arrived`: it may have done what it was asked all the same.
 
-    def __init__(self, message: str, *, arrived: bool, retry_after: float | None = None) -> None:
+    `status` is its HTTP status, None where it gave none.
+    """
+
+    def __init__(
+        self, message: str, *, arrived: bool, retry_after: float | None = None, status: int | None = None
+    ) -> None:
         super().__init__(message)
         self.arrived = arrived
+        self.status = status
         self.retry_after = retry_after
 
 
 class RemoteRefused(RemoteError):
-    """The service will not do it, or must not be asked; `status` is its HTTP status, None where it was not asked."""
+    """The service will not do it, or must not be asked; `status` is its HTTP status, None where it was not asked.
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    `arrived`: it took what it was asked, and answered with something that is not read.
+    """
+
+    def __init__(self, message: str, status: int | None = None, *, arrived: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.arrived = arrived

@@ -7,12 +7,11 @@ to stop a run. Field names and words for a status differ between its versions, s
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
 
 from activities.adapters.base import JsonObject
 from activities.connections import reading
 from activities.connections.base import Inputs, Kickoff, RemoteRun, RemoteUnavailable, Target
-from activities.connections.http import RemoteHttp, bearer
+from activities.connections.http import RemoteHttp, bearer, segment
 
 _SOURCE: Final = "omium"
 
@@ -32,7 +31,8 @@ class CrewAI:
         found = answer.get("inputs", answer) if isinstance(answer, dict) else answer
         if isinstance(found, dict):
             return Inputs(tuple(str(name) for name in found))
-        names = [item.get("name") if isinstance(item, dict) else item for item in found or ()]
+        given = found if isinstance(found, list) else [found]
+        names = [item.get("name") if isinstance(item, dict) else item for item in given]
         return Inputs(tuple(str(name) for name in names if name is not None))
 
     async def kickoff(self, target: Target, inputs: JsonObject, key: str) -> Kickoff:
@@ -51,10 +51,10 @@ class CrewAI:
         raise NotImplementedError("A crew cannot be asked which runs it started.")
 
     async def status(self, target: Target, kickoff_id: str) -> RemoteRun:
-        answer = await self._http.json(
-            target, "GET", f"/status/{quote(kickoff_id, safe='')}", headers=bearer(target.token)
-        )
+        answer = await self._http.json(target, "GET", f"/status/{segment(kickoff_id)}", headers=bearer(target.token))
         word = reading.word_of(answer)
+        if not word:
+            raise RemoteUnavailable("The crew did not say how its run stands.", arrived=True)
         phase = reading.phase_of(word)
         tokens = reading.tokens_of(answer)
         if phase == "succeeded":

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 from httpx_secure import SSRFProtectionError
@@ -91,7 +92,7 @@ class RemoteHttp:
     def _answer(self, target: Target, response: httpx.Response, content: bytes) -> Json:
         host, status = response.request.url.host, response.status_code
         try:
-            document = json.loads(content, parse_constant=lambda _: None) if content.strip() else None
+            document = reading.cleaned(json.loads(content)) if content.strip() else None
         except (ValueError, RecursionError):
             document = None if response.is_error else _Garbage
         if response.is_error:
@@ -99,10 +100,10 @@ class RemoteHttp:
             message = f"{host} answered {status}{f': {said}' if said else '.'}"
             if status >= 500 or status in _NOT_TAKEN:
                 pause = _seconds(response.headers.get("retry-after"))
-                raise RemoteUnavailable(message, arrived=status not in _NOT_TAKEN, retry_after=pause)
+                raise RemoteUnavailable(message, arrived=status not in _NOT_TAKEN, retry_after=pause, status=status)
             raise RemoteRefused(message, status)
         if document is _Garbage:
-            raise RemoteUnavailable(f"{host} answered with something that is no JSON.", arrived=True)
+            raise RemoteUnavailable(f"{host} answered with something that is no JSON.", arrived=True, status=status)
         return document
 
 
@@ -121,20 +122,32 @@ def _redirected(request: httpx.Request, response: httpx.Response) -> httpx.Reque
     before = request.url
     if (to.scheme, to.host, to.port) != (before.scheme, before.host, before.port):
         raise RemoteRefused(f"{before.host} redirects to another address: correct the connection's address.")
-    if request.method not in ("GET", "HEAD") and response.status_code not in (307, 308):
-        raise RemoteRefused(f"{before.host} answered {response.status_code}: correct the connection's address.")
+    status = response.status_code
+    if request.method not in ("GET", "HEAD") and status not in (307, 308):
+        # 303 says that it was done, and that something about it lies elsewhere
+        raise RemoteRefused(
+            f"{before.host} answered {status}: correct the connection's address.", status, arrived=status == 303
+        )
     return httpx.Request(request.method, to, headers=request.headers, content=request.content)
 
 
 async def _read(response: httpx.Response) -> bytes:
+    """What was answered; of an error that cannot be read, nothing: its status says enough."""
+    host, content = response.request.url.host, bytearray()
+    unread = ""
     if response.headers.get("content-encoding", "identity").lower() not in ("", "identity"):
-        raise RemoteRefused(f"{response.request.url.host} answered compressed, although it was asked not to.")
-    content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
-        if len(content) > LONGEST_ANSWER:
-            raise RemoteRefused(f"{response.request.url.host} answered with more than {LONGEST_ANSWER} bytes.")
-    return bytes(content)
+        unread = f"{host} answered compressed, although it was asked not to."
+    else:
+        async for chunk in response.aiter_raw():
+            content += chunk
+            if len(content) > LONGEST_ANSWER:
+                unread = f"{host} answered with more than {LONGEST_ANSWER} bytes."
+                break
+    if not unread:
+        return bytes(content)
+    if response.is_error:
+        return b""
+    raise RemoteRefused(unread, response.status_code, arrived=True)
 
 
 def _seconds(retry_after: str | None) -> float | None:
@@ -157,6 +170,13 @@ def base_url(given: str) -> str:
     url = given.strip().rstrip("/")
     _, separator, rest = url.partition("://")
     return f"{url}/v1" if separator and "/" not in rest else url
+
+
+def segment(part: str) -> str:
+    """A part of a path that the service or a user named; `RemoteRefused` for dots, which would lead to another path."""
+    if not part.strip("."):
+        raise RemoteRefused("The service knows no run with this id.", 404)
+    return quote(part, safe="")
 
 
 def bearer(token: str) -> dict[str, str]:

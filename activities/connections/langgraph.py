@@ -10,12 +10,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from typing import Any, Final
-from urllib.parse import quote
 
 from activities.adapters.base import Json, JsonObject
 from activities.connections import reading
 from activities.connections.base import Inputs, Kickoff, RemoteRefused, RemoteRun, RemoteUnavailable, Target, Tokens
-from activities.connections.http import RemoteHttp, as_object, bearer
+from activities.connections.http import RemoteHttp, as_object, bearer, segment
 
 _NAMESPACE: Final = uuid.UUID("6b0c1c56-6a0a-5a52-9a7e-8f1f2d2f6a11")
 _KEY: Final = "omium_key"
@@ -35,7 +34,7 @@ class LangGraph:
 
     async def inputs(self, target: Target) -> Inputs:
         found = str((await self._assistant(target)).get("assistant_id"))
-        answer = as_object(await self._ask(target, "GET", f"/assistants/{_quoted(found)}/schemas"), target.url)
+        answer = as_object(await self._ask(target, "GET", f"/assistants/{segment(found)}/schemas"), target.url)
         schema = answer.get("input_schema")
         if not isinstance(schema, dict):
             return Inputs(())
@@ -51,7 +50,9 @@ class LangGraph:
             await self._ask(target, "POST", "/threads", body=body)
         except RemoteUnavailable as error:
             # a thread without a run does nothing
-            raise RemoteUnavailable(error.message, arrived=False, retry_after=error.retry_after) from None
+            raise RemoteUnavailable(
+                error.message, arrived=False, retry_after=error.retry_after, status=error.status
+            ) from None
         run: JsonObject = {
             "assistant_id": _assistant_id(target),
             "input": inputs,
@@ -81,7 +82,8 @@ class LangGraph:
                 return None
             raise
         for run in runs if isinstance(runs, list) else ():
-            if isinstance(run, dict) and (run.get("metadata") or {}).get(_KEY) == key and run.get("run_id"):
+            metadata = run.get("metadata") if isinstance(run, dict) else None
+            if isinstance(metadata, dict) and metadata.get(_KEY) == key and run.get("run_id"):
                 return Kickoff(f"{thread}:{run['run_id']}", reading.word_of(run))
         return None
 
@@ -89,6 +91,8 @@ class LangGraph:
         thread, run_id = _ids(kickoff_id)
         run = as_object(await self._ask(target, "GET", f"/threads/{thread}/runs/{run_id}"), target.url)
         word = reading.word_of(run)
+        if not word:
+            raise RemoteUnavailable("The deployment did not say how the run stands.", arrived=True)
         phase = reading.phase_of(word)
         if phase == "running":
             return RemoteRun(phase, word)
@@ -145,11 +149,7 @@ def _ids(kickoff_id: str) -> tuple[str, str]:
     thread, separator, run_id = kickoff_id.partition(":")
     if not separator or not thread or not run_id:
         raise RemoteRefused("The id of a run on LangGraph Platform is <thread id>:<run id>.", 404)
-    return _quoted(thread), _quoted(run_id)
-
-
-def _quoted(part: str) -> str:
-    return quote(part, safe="")
+    return segment(thread), segment(run_id)
 
 
 def _messages(values: Json) -> list[dict[str, Any]]:

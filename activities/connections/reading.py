@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -10,14 +11,14 @@ from activities.adapters.base import Json
 from activities.connections.base import Phase, Tokens
 
 _SUCCEEDED: Final = frozenset(
-    {"success", "succeeded", "successful", "complete", "completed", "finished", "finish", "done", "ok"}
+    {"success", "succeeded", "successful", "complete", "completed", "finished", "finish", "done", "ok", "passed"}
 )
 _FAILED: Final = frozenset(
     {"failed", "failure", "fail", "error", "errored", "timeout", "timed_out", "timedout", "crashed", "aborted"}
-    | {"rejected", "expired", "exception"}
+    | {"rejected", "expired", "exception", "unsuccessful", "faulted"}
 )
 _CANCELLED: Final = frozenset(
-    {"cancelled", "canceled", "stopped", "interrupted", "terminated", "killed", "revoked", "abandoned"}
+    {"cancelled", "canceled", "cancel", "stopped", "interrupted", "terminated", "killed", "revoked", "abandoned"}
 )
 _RUNNING: Final = frozenset(
     {"started", "starting", "running", "pending", "queued", "created", "active", "in_progress", "processing", "busy"}
@@ -32,6 +33,26 @@ SHOWN: Final[Mapping[Phase, str]] = {
     "cancelled": "CANCELLED",
 }
 
+#: Words by which some services say no more than that they answer.
+_ANSWERED: Final = frozenset({"success", "ok"})
+#: What some services write beside the word: `RUN_STATUS_COMPLETED`, `execution failed`, `completed successfully`.
+_FILLERS: Final = frozenset(
+    {
+        "execution",
+        "run",
+        "task",
+        "crew",
+        "flow",
+        "job",
+        "kickoff",
+        "status",
+        "state",
+        "is",
+        "was",
+        "has",
+        "successfully",
+    }
+)
 _STATUS_NAMES: Final = ("status", "state", "execution_status", "run_status", "kickoff_status")
 _ID_NAMES: Final = (
     "kickoff_id",
@@ -66,13 +87,31 @@ _USAGE_NAMES: Final = (
     "usage_metadata",
     "tokens",
 )
-_WRAPPERS: Final = ("data", "execution", "run", "job", "kickoff", "task")
+_WRAPPERS: Final = ("data", "execution", "run", "job", "kickoff", "task", "status")
 _MOST_TOKENS: Final = 2**31 - 1
+#: Levels of the deepest answer that is read.
+_DEEPEST: Final = 64
+
+
+def cleaned(document: Json, depth: int = 0) -> Json:
+    """An answer as it can be kept and told on: without NUL, halves of surrogate pairs and infinite numbers.
+
+    Raises `ValueError` for one that is nested too deep.
+    """
+    if depth > _DEEPEST:
+        raise ValueError("nested too deep")
+    if isinstance(document, str):
+        return _text(document)
+    if isinstance(document, dict):
+        return {_text(name): cleaned(value, depth + 1) for name, value in document.items()}
+    if isinstance(document, list):
+        return [cleaned(value, depth + 1) for value in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
 def phase_of(word: str) -> Phase:
     """What a service's word means, in any case; a word that nobody knows means that the run goes on."""
-    plain = word.strip().lower().replace("-", "_").replace(" ", "_")
+    plain = _plain(word)
     if plain in _SUCCEEDED:
         return "succeeded"
     if plain in _FAILED:
@@ -83,19 +122,25 @@ def phase_of(word: str) -> Phase:
 def shown(word: str) -> str:
     """The word of the documentation for a service's word; one that nobody knows as it is."""
     phase = phase_of(word)
-    plain = word.strip().lower().replace("-", "_").replace(" ", "_")
-    if phase == "running" and plain and plain not in _RUNNING:
-        return word[:100]
-    return SHOWN[phase]
+    return word[:100] if phase == "running" and word.strip() and not _is_known(word) else SHOWN[phase]
 
 
 def word_of(document: Json) -> str:
-    """The status in an answer; empty where there is none."""
-    for place in _places(document):
-        for name in _STATUS_NAMES:
-            if isinstance(place.get(name), str) and place[name].strip():
-                return str(place[name]).strip()[:100]
-    return ""
+    """The status in an answer; empty where there is none.
+
+    A service may say first that the question was answered well, and further in how the run stands.
+    """
+    if isinstance(document, str):
+        return document.strip() if _is_known(document) else ""
+    found = [
+        str(place[name]).strip()[:100]
+        for place in _places(document)
+        for name in _STATUS_NAMES
+        if isinstance(place.get(name), str) and place[name].strip()
+    ]
+    if found and _plain(found[0]) in _ANSWERED and not any(_places(document)[0].get(name) for name in _RESULT_NAMES):
+        return next((word for word in found if _is_known(word) and phase_of(word) != "succeeded"), found[0])
+    return found[0] if found else ""
 
 
 def id_of(document: Json) -> str:
@@ -142,7 +187,7 @@ def error_of(document: Json) -> str:
 def tokens_of(document: Json) -> Tokens | None:
     """What a run used: a number, or counts by one of their usual names, in the answer or in its result."""
     result = document.get("result") if isinstance(document, Mapping) else None
-    for place in (*_places(document), *(_places(result) if isinstance(result, Mapping) else ())):
+    for place in (*_places(document), *_places(result)):
         for name in (*_USAGE_NAMES, "total_tokens"):
             found = _tokens(place.get(name))
             if found is not None:
@@ -193,8 +238,25 @@ def _result(document: Json) -> Json:
     return None
 
 
+def _text(text: str) -> str:
+    return text.replace("\x00", "").encode(errors="replace").decode()
+
+
+def _plain(word: str) -> str:
+    plain = word.strip(" .!\t\r\n").lower().replace("-", "_").replace(" ", "_")
+    if plain in _SUCCEEDED | _FAILED | _CANCELLED | _RUNNING:
+        return plain
+    return "_".join(part for part in plain.split("_") if part and part not in _FILLERS)
+
+
+def _is_known(word: str) -> bool:
+    return _plain(word) in _SUCCEEDED | _FAILED | _CANCELLED | _RUNNING
+
+
 def _places(document: Json) -> list[Mapping[str, Any]]:
     """The answer itself, and what some services wrap it in."""
+    if isinstance(document, list) and len(document) == 1:
+        document = document[0]
     if not isinstance(document, Mapping):
         return []
     return [document, *(document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping))]

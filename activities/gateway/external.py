@@ -187,18 +187,16 @@ class ExternalAgents:
         session, effects = self._session, self._door.effects
         try:
             kickoff = await client.kickoff(target, wish.inputs, key)
-        except RemoteRefused as refused:
-            await effects.write(session, effects.failed(session, key, refused.message))
-            raise ExternalRefused(f"The external agent was not started: {refused.message}") from None
-        except RemoteUnavailable as away:
-            if not away.arrived:
-                await effects.write(session, effects.failed(session, key, away.message))
+        except (RemoteRefused, RemoteUnavailable) as error:
+            if not error.arrived:
+                await effects.write(session, effects.failed(session, key, error.message))
             elif not client.can_find and not target.options.get("idempotent"):
-                log.warning("the answer to a kickoff was lost", connection=target.id, reason=away.message)
+                log.warning("the answer to a kickoff was lost", connection=target.id, reason=error.message)
                 return None
-            raise ExternalUnavailable(
-                f"The external agent was not started: {away.message}", retry_after=away.retry_after
-            ) from None
+            said = f"The external agent was not started: {error.message}"
+            if isinstance(error, RemoteRefused):
+                raise ExternalRefused(said) from None
+            raise ExternalUnavailable(said, retry_after=error.retry_after) from None
         await effects.write(session, self._done(key, kickoff))
         log.info("external agent started", connection=target.id, service=target.kind)
         return kickoff.id

@@ -122,7 +122,7 @@ class ConnectionService:
             client = self._services.client(target.kind)
             message, ok = await (client.check(target) if client else self._services.check_provider(target)), True
         except RemoteError as error:
-            message, ok, status = error.message, False, getattr(error, "status", None)
+            message, ok, status = error.message, False, _status_of(error)
         async with self._process.database.transaction(caller.tenant_id) as session:
             if ok:
                 await ConnectionRepository(session, caller.tenant_id).synced(connection_id, now())
@@ -167,7 +167,7 @@ class ConnectionService:
         sees = caller.may("payload:read") and run.phase == "succeeded"
         return KickoffStatus(
             kickoff_id=kickoff_id,
-            status=reading.shown(run.word),
+            status=reading.shown(run.word) if reading.phase_of(run.word) == run.phase else reading.SHOWN[run.phase],
             remote_status=run.word,
             output=run.text if sees else None,
             output_json=run.data if sees else None,
@@ -217,11 +217,14 @@ def _refuse(problems: list[Problem]) -> None:
 
 
 def _failed(error: RemoteError) -> OmiumError:
-    if isinstance(error, RemoteUnavailable):
-        details: dict[str, Any] = {} if error.retry_after is None else {"retry_after": int(error.retry_after) + 1}
-        return ExternalServiceFailed(error.message, **details)
-    status = error.status if isinstance(error, RemoteRefused) else None
-    return ExternalServiceFailed(error.message, remote_status=status)
+    details: dict[str, Any] = {"remote_status": _status_of(error)}
+    if isinstance(error, RemoteUnavailable) and error.retry_after is not None:
+        details["retry_after"] = int(error.retry_after) + 1
+    return ExternalServiceFailed(error.message, **details)
+
+
+def _status_of(error: RemoteError) -> int | None:
+    return error.status if isinstance(error, (RemoteRefused, RemoteUnavailable)) else None
 
 
 def _hint(token: str) -> str:

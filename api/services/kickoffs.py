@@ -46,12 +46,9 @@ async def start(
             return await _again(database, caller, target, client, earlier, row.request_hash)
     try:
         kickoff = await client.kickoff(target, inputs, row.id.hex)
-    except RemoteUnavailable as away:
-        if not away.arrived:
+    except (RemoteUnavailable, RemoteRefused) as error:
+        if not error.arrived:
             await _settle(database, caller, row, None, key)
-        raise
-    except RemoteRefused:
-        await _settle(database, caller, row, None, key)
         raise
     await _settle(database, caller, row, kickoff, key)
     return kickoff

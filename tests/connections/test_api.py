@@ -68,6 +68,9 @@ async def test_the_printed_calls(http: httpx.AsyncClient, double: Double, made: 
     assert (status["status"], status["output"], status["token_usage"]) == ("COMPLETE", "Agents.", 1500)
     double.finish({"status": "Simmering"})
     assert (await http.get(f"{made}/status/kick-1")).json()["status"] == "Simmering"
+    double.script["GET /status/kick-1"].append(Odd(body=b'{"status": "ok", "result": {"raw": "a\\ud800", "n": 1e999}}'))
+    status = (await http.get(f"{made}/status/kick-1")).json()
+    assert (status["status"], status["output"], status["output_json"]) == ("COMPLETE", "a?", {"raw": "a?", "n": None})
     assert (await http.get(f"{made}/inputs")).json() == {"inputs": ["topic", "depth"], "input_schema": None}
 
 
@@ -193,7 +196,8 @@ async def test_a_key_whose_answer_was_lost_starts_nothing_more(
 ) -> None:
     headers = {"Idempotency-Key": str(new_id())}
     double.script["POST /kickoff"].append(Odd(after=True, status=502))
-    assert (await http.post(f"{made}/execute", json={}, headers=headers)).status_code == 424
+    lost = await http.post(f"{made}/execute", json={}, headers=headers)
+    assert (lost.status_code, lost.json()["error"]["details"]) == (424, {"remote_status": 502})
     assert (await http.post(f"{made}/execute", json={}, headers=headers)).status_code == 409
     assert len(double.crews) == 1
     refused = {"Idempotency-Key": str(new_id())}
@@ -201,6 +205,16 @@ async def test_a_key_whose_answer_was_lost_starts_nothing_more(
     busy = await http.post(f"{made}/execute", json={}, headers=refused)
     assert (busy.status_code, busy.headers["retry-after"]) == (424, "10")
     assert (await http.post(f"{made}/execute", json={}, headers=refused)).status_code == 200
+
+
+async def test_a_graph_that_asks_a_person_has_failed(http: httpx.AsyncClient, double: Double) -> None:
+    body = {"connection_name": "Graph", "deployment_url": double.url, "api_key": TOKEN}
+    made = f"{PATH}/{(await http.post(f'{PATH}/langgraph', json=body)).json()['id']}"
+    double.at_once = {"messages": []}
+    kickoff = (await http.post(f"{made}/execute", json={})).json()["kickoff_id"]
+    next(iter(double.threads.values()))["next"] = ["review"]
+    status = (await http.get(f"{made}/status/{kickoff}")).json()
+    assert (status["status"], status["remote_status"], status["output"]) == ("FAILED", "success", None)
 
 
 async def test_runs_that_nobody_knows(http: httpx.AsyncClient, double: Double, made: str) -> None:

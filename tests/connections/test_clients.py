@@ -134,10 +134,12 @@ async def test_what_a_crew_is_sent(services: Services, double: Double) -> None:
         (Odd(502, b"<html>bad gateway</html>"), True, None),
         (Odd(200, b"<html>hello</html>"), True, None),
         (Odd(200, b'{"kickoff_id": "cut'), True, None),
+        (Odd(200, b"[" * 5000 + b"]" * 5000), True, None),
+        (Odd(500, b"x" * 9_000_000), True, None),
         (Odd(sleep=3.0), True, None),
         (Odd(breaks_off=True), True, None),
     ],
-    ids=["429", "503", "500", "502", "html", "cut", "slow", "breaks-off"],
+    ids=["429", "503", "500", "502", "html", "cut", "deep", "huge-error", "slow", "breaks-off"],
 )
 async def test_a_service_in_trouble(
     services: Services, double: Double, path: str, odd: Odd, arrived: bool, retry_after: float | None
@@ -151,6 +153,7 @@ async def test_a_service_in_trouble(
     with pytest.raises(RemoteUnavailable) as raised:
         await asking
     assert (raised.value.arrived, raised.value.retry_after) == (arrived, retry_after)
+    assert raised.value.status == (None if odd.sleep or odd.breaks_off else odd.status)
     assert TOKEN not in raised.value.message
 
 
@@ -178,11 +181,55 @@ async def test_a_run_that_nobody_knows(services: Services, double: Double) -> No
 
 async def test_ids_stay_in_their_place(services: Services, double: Double) -> None:
     """An id that comes from a user must not reach another path of the service, with the token."""
+    for kind, ids in (("crewai_aop", ("../inputs?x=1#y", "..")), ("langgraph_cloud", ("..:..", "a:.", ".:b"))):
+        client = services.client(kind)
+        assert client is not None
+        for kickoff_id in ids:
+            with pytest.raises(RemoteRefused):
+                await client.status(target(kind, double.url), kickoff_id)
+    assert double.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "names"),
+    [
+        (b'{"inputs": {"a": 1}}', ("a",)),
+        (b'[{"name": "a"}, "b", null, 3]', ("a", "b", "3")),
+        (b'"topic"', ("topic",)),
+        (b"7", ("7",)),
+        (b"null", ()),
+        (b"", ()),
+        (b'{"inputs": ["a\\ud800"]}', ("a?",)),
+    ],
+)
+async def test_inputs_as_crews_tell_them(services: Services, double: Double, body: bytes, names: tuple[str]) -> None:
     client = services.client("crewai_aop")
     assert client is not None
-    with pytest.raises(RemoteRefused):
-        await client.status(target("crewai_aop", double.url), "../inputs?x=1#y")
-    assert double.requests("GET", "/inputs") == []
+    double.script["GET /inputs"].append(Odd(body=body))
+    assert (await client.inputs(target("crewai_aop", double.url))).names == names
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("body", [b"null", b"7", b"{}", b'{"data": {"status": null}}', b'["a", "b"]'])
+async def test_an_answer_without_a_status_is_none(services: Services, double: Double, kind: str, body: bytes) -> None:
+    """Nobody may wait for ever for a run of which nothing is told."""
+    client = services.client(kind)
+    assert client is not None
+    for path in ("/status/1", "/threads/*/runs/1", "/api/runs/1"):
+        double.script[f"GET {path}"].append(Odd(body=body))
+    with pytest.raises(RemoteUnavailable):
+        await client.status(target(kind, double.url), "1:1" if kind == "langgraph_cloud" else "1")
+
+
+async def test_lists_of_odd_things_hold_nothing_of_ours(services: Services, double: Double) -> None:
+    for kind, path, body in (
+        ("langgraph_cloud", "/threads/*/runs", b'[{"metadata": [1]}, 5, {"metadata": "x", "run_id": "r"}]'),
+        ("autogen_studio", "/api/sessions/", b'{"data": [5, null, {"name": 7}]}'),
+    ):
+        client = services.client(kind)
+        assert client is not None
+        double.script[f"GET {path}"].append(Odd(body=body))
+        assert await client.find(target(kind, double.url), "key-1") is None
 
 
 async def test_answers_are_bounded(services: Services, double: Double, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +239,24 @@ async def test_answers_are_bounded(services: Services, double: Double, monkeypat
     double.script["GET /inputs"].append(Odd(body=b'{"inputs": ["' + b"x" * 2000 + b'"]}'))
     with pytest.raises(RemoteRefused, match="more than 1000 bytes"):
         await client.inputs(target("crewai_aop", double.url))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        Odd(body=b'{"x": "' + b"x" * 9_000_000 + b'"}'),
+        Odd(headers={"content-encoding": "gzip"}),
+        Odd(303, headers={"location": "/status/1"}),
+    ],
+    ids=["huge", "compressed", "see-other"],
+)
+async def test_a_kickoff_whose_answer_is_not_read_was_taken(services: Services, double: Double, odd: Odd) -> None:
+    client = services.client("crewai_aop")
+    assert client is not None
+    double.script["POST /kickoff"].append(odd)
+    with pytest.raises(RemoteRefused) as raised:
+        await client.kickoff(target("crewai_aop", double.url), {}, "key-1")
+    assert raised.value.arrived
 
 
 async def test_nobody_there(services: Services) -> None:

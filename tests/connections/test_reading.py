@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from activities.connections.base import Tokens
         ("failed ERROR Failure timed-out TIMEOUT", "failed", "FAILED"),
         ("cancelled CANCELED stopped interrupted", "cancelled", "CANCELLED"),
         ("running STARTED pending QUEUED in_progress In-Progress active", "running", "RUNNING"),
+        ("RUN_STATUS_COMPLETED execution-succeeded Completed! completed_successfully", "succeeded", "COMPLETE"),
+        ("STATE_FAILED task-error unsuccessful", "failed", "FAILED"),
         ("", "running", "RUNNING"),
     ],
 )
@@ -27,8 +30,38 @@ def test_words(words: str, phase: str, shown: str) -> None:
         assert (reading.phase_of(word), reading.shown(word)) == (phase, shown)
 
 
-def test_a_word_that_nobody_knows_means_that_the_run_goes_on() -> None:
-    assert (reading.phase_of("Simmering"), reading.shown("Simmering")) == ("running", "Simmering")
+@pytest.mark.parametrize("word", ["Simmering", "not_completed", "status", "unfinished"])
+def test_a_word_that_nobody_knows_means_that_the_run_goes_on(word: str) -> None:
+    assert (reading.phase_of(word), reading.shown(word)) == ("running", word)
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        ({"state": "SUCCESS", "result": "Tea."}, "SUCCESS"),
+        ({"status": {"state": "running"}}, "running"),
+        ([{"status": "failed"}], "failed"),
+        ("COMPLETED", "COMPLETED"),
+        ("an id", ""),
+        # answered well, and the run goes on
+        ({"status": "success", "data": {"state": "RUNNING"}}, "RUNNING"),
+        ({"status": "ok", "run": {"status": "FAILED"}}, "FAILED"),
+        # data of a result has words of its own
+        ({"status": "success", "result": "Tea.", "data": {"status": "pending"}}, "success"),
+        ({"status": "completed", "data": {"status": "failed"}}, "completed"),
+        ([{}, {}], ""),
+        ({"status": None}, ""),
+    ],
+)
+def test_where_the_word_stands(answer: Any, word: str) -> None:
+    assert reading.word_of(answer) == word
+
+
+def test_what_cannot_be_kept_is_taken_out() -> None:
+    odd = {"a\ud800": ["b\x00\udfff", float("inf"), float("nan"), 1.5, True, None, 10**4000]}
+    assert reading.cleaned(odd) == {"a?": ["b?", None, None, 1.5, True, None, 10**4000]}
+    with pytest.raises(ValueError, match="deep"):
+        reading.cleaned(json.loads("[" * 70 + "]" * 70))
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,14 @@ async def test_another_worker_follows_the_same_run(world: World, double: Double,
     assert world.started() == 1
 
 
-async def test_a_lost_answer_is_no_second_kickoff(world: World, double: Double) -> None:
+@pytest.mark.parametrize(
+    "odd",
+    [Odd(after=True, breaks_off=True), Odd(after=True, headers={"content-encoding": "br"})],
+    ids=["broken-off", "unreadable"],
+)
+async def test_a_lost_answer_is_no_second_kickoff(world: World, double: Double, odd: Odd) -> None:
     name = world.connect().connection_name
-    double.script["POST /kickoff"].append(Odd(after=True, breaks_off=True))
+    double.script["POST /kickoff"].append(odd)
     with pytest.raises(ExternalUnknown) as raised:
         await world.run(name)
     # as after a crash before the failure was told
