@@ -13,7 +13,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from cachetools import TTLCache
 from temporalio.client import Client
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
@@ -34,8 +33,6 @@ log = structlog.get_logger(__name__)
 LAUNCH_PATIENCE = timedelta(seconds=5)
 #: How long, in seconds, it waits for the run before the one that is taken up again to close.
 CLOSING_PATIENCE = 2.0
-
-_tiers: TTLCache[UUID, str] = TTLCache(maxsize=10_000, ttl=60.0)
 
 
 async def begin(client: Client, database: Database, settings: Settings, execution: Execution) -> None:
@@ -61,12 +58,9 @@ async def begin(client: Client, database: Database, settings: Settings, executio
 
 
 async def fairness_weight(database: Database, settings: Settings, tenant_id: UUID) -> float:
-    """How many turns a tenant gets where several wait for the same workers: by its tier, as it was a minute ago."""
-    tier = _tiers.get(tenant_id)
-    if tier is None:
-        row = await database.row(tenant_id, "SELECT subscription_tier FROM tenants WHERE id = $1", tenant_id)
-        tier = _tiers[tenant_id] = "starter" if row is None else str(row[0])
-    return settings.fairness_weights.get(tier, 1.0)
+    """How many turns a tenant gets where several wait for the same workers: by its tier."""
+    row = await database.row(tenant_id, "SELECT subscription_tier FROM tenants WHERE id = $1", tenant_id)
+    return 1.0 if row is None else settings.fairness_weights.get(str(row[0]), 1.0)
 
 
 async def begin_admitted(
