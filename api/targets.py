@@ -23,7 +23,7 @@ def check_headers(headers: Sequence[tuple[bytes, bytes]]) -> None:
     if len(headers) > MAX_HEADERS:
         raise HeadersTooLarge(f"The request has more than {MAX_HEADERS} headers.", limit=MAX_HEADERS)
     if sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
-        raise HeadersTooLarge(f"The headers are larger than {MAX_HEADER_BYTES} bytes.", limit_bytes=MAX_HEADER_BYTES)
+        raise headers_too_large()
 
 
 def check_target(scope: Scope) -> None:
@@ -31,11 +31,22 @@ def check_target(scope: Scope) -> None:
     raw: bytes = scope.get("raw_path") or scope["path"].encode(errors="surrogatepass")
     path, query = raw.partition(b"?")[0], scope.get("query_string", b"")
     if len(path) + len(query) > MAX_TARGET_BYTES:
-        raise UriTooLong(f"The address is longer than {MAX_TARGET_BYTES} bytes.", limit_bytes=MAX_TARGET_BYTES)
+        raise uri_too_long()
     if b"%" in path or b"/." in path or b"\\" in path or b"//" in path:
         _check_path(path)
+        if b"%2f" in path.lower() and scope["path"].startswith("/api/"):
+            # a gateway that limits or forbids by path would see another one than the API does
+            raise MalformedRequest("The path holds an escaped slash.")
     if b"%00" in query or b"\x00" in query:
         raise MalformedRequest("The query holds a NUL character.")
+
+
+def headers_too_large() -> HeadersTooLarge:
+    return HeadersTooLarge(f"The headers are larger than {MAX_HEADER_BYTES} bytes.", limit_bytes=MAX_HEADER_BYTES)
+
+
+def uri_too_long() -> UriTooLong:
+    return UriTooLong(f"The address is longer than {MAX_TARGET_BYTES} bytes.", limit_bytes=MAX_TARGET_BYTES)
 
 
 def _check_path(path: bytes) -> None:

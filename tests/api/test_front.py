@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from api.app import create_app
 from api.middleware import Front
 from api.proxies import Proxies
+from api.server import server_options
 from api.targets import check_target
 from omium_core.errors import ConfigurationError, OmiumError
 from omium_core.settings import Settings, load_settings
@@ -259,6 +259,8 @@ async def test_too_many_or_too_large_headers(http: httpx.AsyncClient) -> None:
         (b"/API/V1/executions", 404),
         (b"/api/v1/%65xecutions", 401),
         (b"/api/v1/executions/%41", 401),
+        (b"/api/v1/executions%2F%41", 400),
+        (b"/%61pi/v1/executions%2f1", 400),
         (b"/who/.well-known", 404),
     ],
 )
@@ -294,4 +296,4 @@ def test_it_is_one_layer(app: FastAPI) -> None:
 
 
 def test_server_believes_no_proxy_by_itself() -> None:
-    assert "proxy_headers=False" in (Path(__file__).parents[2] / "api" / "__main__.py").read_text()
+    assert server_options(Settings())["proxy_headers"] is False

@@ -43,7 +43,7 @@ class Findings:
 @pytest.mark.timeout(1800)
 def test_every_answer_is_described(server: Server, request: pytest.FixtureRequest) -> None:
     budget = ALL if request.config.getoption("--all") else QUICK
-    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json", timeout=60)
     shared, found = World(server), Findings()
     for number, result in enumerate(schema.get_all_operations()):
         operation = result.ok()

@@ -22,6 +22,7 @@ from activities.stores.factory import open_bytes
 from activities.stores.values import ValueStore
 from api.app import create_app
 from api.auth.permissions import SYSTEM_ROLES
+from api.server import server_options
 from models.database import Database
 from models.tables import Checkpoint, Schedule, WebhookDelivery, WebhookEndpoint, WorkflowVersion
 from models.tables.base import new_id
@@ -61,7 +62,8 @@ def running_api(database_url: str, temporal_address: str, folder: Path) -> Itera
         max_body_bytes=100_000,
     )
     port = free_port()
-    served = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="error", access_log=False))
+    options = {**server_options(settings), "port": port, "log_level": "error"}
+    served = uvicorn.Server(uvicorn.Config(create_app(settings), **options))
     thread = threading.Thread(target=served.run)
     thread.start()
     loop = LoopThread("world-of-the-fuzzer")
