@@ -8,6 +8,8 @@ over all their targets. What waits is told how long.
 from __future__ import annotations
 
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -18,7 +20,7 @@ from models.repositories.guesses import Guesses, Tolerance
 from models.repositories.identity import Accounts
 from models.repositories.sessions import Sessions
 from models.tables.base import now
-from omium_core.errors import TooManyAttempts
+from omium_core.errors import MfaRequired, NotAuthenticated, OmiumError, TooManyAttempts
 
 _DEVICE = Tolerance(free=10, longest=timedelta(minutes=15))
 _PAIR = Tolerance(free=5, longest=timedelta(minutes=15))
@@ -48,11 +50,25 @@ class GuessLimiter:
         self._database = database
         self._secrets = secrets
 
-    async def admit(self, email: str, network: str | None, device: str | None) -> Attempt:
-        """Counts a guess at an address. Raises `TooManyAttempts` for one that has to wait.
+    @asynccontextmanager
+    async def guess(self, email: str, network: str | None, device: str | None) -> AsyncIterator[None]:
+        """Counts what is done inside as a guess at an address; one that was right, or was never judged, is none.
 
-        The same is done for an address that nobody has.
+        Raises `TooManyAttempts` for one that has to wait.
         """
+        attempt = await self._admit(email, network, device)
+        try:
+            yield
+        except OmiumError as error:
+            wrong = isinstance(error, NotAuthenticated) and not isinstance(error, MfaRequired)
+            if not wrong:
+                # the password was right, or its keeper was away; what was guessed before is not forgotten
+                await self.forgive(attempt, clear=False)
+            raise
+        await self.forgive(attempt)
+
+    async def _admit(self, email: str, network: str | None, device: str | None) -> Attempt:
+        """Counts a guess at an address; the same is done for an address that nobody has. Raises `TooManyAttempts`."""
         if secrets.randbelow(_SWEEP_EVERY) == 0:
             await self._sweep()
         async with self._database.system() as session:

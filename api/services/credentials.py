@@ -143,9 +143,8 @@ class CredentialService:
 
     async def _judged(self, account: Account, origin: Origin, prove: Callable[[], Awaitable[object]]) -> None:
         """Does what proves a password, as a guess that is counted: an open session must not help to guess it."""
-        attempt = await self._people.limiter.admit(account.email, network_of(origin.address), None)
-        await prove()
-        await self._people.limiter.forgive(attempt)
+        async with self._people.limiter.guess(account.email, network_of(origin.address), None):
+            await prove()
 
     async def _own(self, caller: Principal) -> tuple[Account, Sequence[Membership]]:
         account, memberships = await self._sessions.account_of(caller)

@@ -13,6 +13,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from activities.maintenance.zipping import zipped
+from api.auth.networks import network_of
 from api.auth.principal import Principal
 from api.schemas.data_rights import ErasureRequest, RetentionUpdate
 from api.services.auditing import audited, changes, detailed
@@ -187,7 +188,10 @@ class DataRightsService:
         account, _ = await SessionService(self._process).account_of(caller)
         provider = self._process.people.provider
         if wanted.password is not None:
-            await provider.sign_in(account.email, wanted.password, wanted.code)
+            # a guess that is counted: an open session must not help to guess the password
+            network = network_of(caller.origin.address)
+            async with self._process.people.limiter.guess(account.email, network, None):
+                await provider.sign_in(account.email, wanted.password, wanted.code)
         elif account.hashed_password is not None or account.last_login_at is None:
             raise NotAuthenticated("Give your password too: this cannot be taken back.")
         elif account.last_login_at < now() - _FRESH:

@@ -56,18 +56,14 @@ class SignInService:
     async def login(self, wanted: LoginRequest, device: str | None, origin: Origin) -> SignedIn:
         """Raises `NotAuthenticated` (whether the address is known or not), `MfaRequired`, `TooManyAttempts`."""
         email = as_guessed(wanted.email)
-        limiter = self._people.limiter
-        attempt = await limiter.admit(email, network_of(origin.address), device)
-        try:
-            identity = await self._people.provider.sign_in(email, wanted.password, wanted.totp_code)
-        except MfaRequired:
-            # the password was right: nothing was guessed, and what was guessed before is not forgotten
-            await limiter.forgive(attempt, clear=False)
-            raise
-        except NotAuthenticated:
-            await self._failed(email, origin)
-            raise
-        await limiter.forgive(attempt)
+        async with self._people.limiter.guess(email, network_of(origin.address), device):
+            try:
+                identity = await self._people.provider.sign_in(email, wanted.password, wanted.totp_code)
+            except MfaRequired:
+                raise
+            except NotAuthenticated:
+                await self._failed(email, origin)
+                raise
         return await self._enter(identity, wanted.tenant_id, origin)
 
     async def exchange(self, wanted: ExchangeRequest, origin: Origin) -> SignedIn:

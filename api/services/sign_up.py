@@ -149,9 +149,8 @@ class SignUpService:
         async with self._process.database.system() as session:
             account_row = await Accounts(session).by_email(email)
         if account_row is not None:
-            attempt = await self._people.limiter.admit(email, None, None)
-            await provider.sign_in(email, wanted.password, wanted.totp_code)
-            await self._people.limiter.forgive(attempt)
+            async with self._people.limiter.guess(email, None, None):
+                await provider.sign_in(email, wanted.password, wanted.totp_code)
             return account_row
         person = NewPerson(email, wanted.password, wanted.first_name, wanted.last_name)
         try:

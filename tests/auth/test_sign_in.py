@@ -235,8 +235,9 @@ async def test_where_addresses_are_confirmed_first_no_answer_tells_which_are_kno
         token = await mailbox.token_to(email, "Confirm")
         await mailbox.mail_to(email, "You have an account")
         login = {"email": email, "password": PASSWORD}
-        early = await client.post("/auth/login", json=login)
-        assert (early.status_code, early.json()["error"]["code"]) == (403, "AUTH_EMAIL_NOT_VERIFIED")
+        for _ in range(7):
+            early = await client.post("/auth/login", json=login)
+            assert (early.status_code, early.json()["error"]["code"]) == (403, "AUTH_EMAIL_NOT_VERIFIED")
         assert (await client.post("/auth/verify-email", json={"token": token})).status_code == 200
         assert (await client.post("/auth/verify-email", json={"token": token})).status_code == 401
         assert (await client.post("/auth/login", json=login)).status_code == 200
