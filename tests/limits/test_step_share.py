@@ -17,7 +17,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.heartbeat import heartbeat, times_given_back
 from omium_core.settings import Settings
 from workers.local.temporal_server import binary
-from workers.step_share import LONGEST_PAUSE, StepShare, pause
+from workers.step_share import FIRST_PAUSE, LONGEST_PAUSE, Part, StepShare
 
 QUEUE = "omium-test"
 
@@ -90,18 +90,34 @@ async def test_another_tenant_finds_a_place_at_once(client: Client) -> None:
         alone = asyncio.create_task(start("alone"))
         # the flood's steps are held: whoever begins now found a place that was kept free
         await steps.until("alone", 1)
-        assert share.in_flight[QUEUE, "flood"] == share.most == 3
+        assert share.parts[QUEUE, "flood"].in_flight == share.most == 3
         steps.go.set()
         assert await alone == 1
         assert await asyncio.gather(*flood) == [1] * 12, "what was given back was no attempt"
     assert steps.most["flood"] == 3
-    assert not share.in_flight
+    assert not share.parts
 
 
-def test_what_was_given_back_comes_again_later_and_later() -> None:
-    assert 0 < pause(1) < 1
-    assert LONGEST_PAUSE / 2 <= pause(50) <= LONGEST_PAUSE
-    assert pause(10_000) <= LONGEST_PAUSE
+def test_what_is_given_back_comes_again_when_places_are_free() -> None:
+    part = Part(in_flight=4, step_seconds=2.0)
+    pauses = [part.pause(4, 1, now=100.0) for _ in range(10)]
+    assert all(0.5 * n <= pause <= 0.6 * n for n, pause in enumerate(pauses, 1)), "one place every half second"
+    assert part.pause(4, 1, now=200.0) <= 0.6, "what was promised long ago is over"
+
+
+def test_what_is_given_back_again_and_again_comes_less_often() -> None:
+    part = Part(in_flight=4, step_seconds=0.0)
+    assert part.pause(4, 1, now=0.0) <= FIRST_PAUSE * 1.2
+    for times in (20, 10_000):
+        assert LONGEST_PAUSE <= part.pause(4, times, now=0.0) <= LONGEST_PAUSE * 1.2
+
+
+def test_length_of_steps_is_learned() -> None:
+    part = Part(in_flight=100)
+    for _ in range(100):
+        part.ended(30.0)
+    assert part.step_seconds == pytest.approx(30.0, rel=0.01)
+    assert all(part.pause(1, 1, now=0.0) <= LONGEST_PAUSE * 1.2 for _ in range(5))
 
 
 @pytest.mark.parametrize(("places", "part", "most"), [(50, 0.8, 40), (1, 0.8, 1), (10, 1.0, 10), (3, 0.1, 1)])
