@@ -69,13 +69,17 @@ def field_path(location: tuple[int | str, ...]) -> str:
 def _words(problem: Mapping[str, Any]) -> str:
     """What is wrong with a field; the length of a text is told in characters."""
     limits = problem.get("ctx", {})
+    if problem["type"] == "missing" and tuple(problem["loc"]) == ("body",):
+        return "a body is needed, a JSON object"
+    if problem["type"] == "model_attributes_type":
+        return "Must be a JSON object"
     if isinstance(problem.get("input"), str) and problem["type"] == "too_short":
         return (
             f"Must have at least {limits['min_length']} characters" if limits["min_length"] > 1 else "Must not be empty"
         )
     if isinstance(problem.get("input"), str) and problem["type"] == "too_long":
         return f"Must have at most {limits['max_length']} characters"
-    return str(problem["msg"])
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def install(app: FastAPI) -> None:
@@ -107,7 +111,11 @@ def install(app: FastAPI) -> None:
         if error.status_code == 400:
             # raised by the framework when the body is no UTF-8 or is nested too deeply
             return envelope(
-                MalformedRequest("The body cannot be read: it must be JSON in UTF-8."), request.state.request_id
+                MalformedRequest(
+                    "The body cannot be read: it must be JSON in UTF-8, not nested hundreds of levels deep, "
+                    "without numbers of thousands of digits."
+                ),
+                request.state.request_id,
             )
         code = _HTTP_CODES.get(error.status_code, "HTTP_ERROR")
         headers = error.headers

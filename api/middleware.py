@@ -23,7 +23,7 @@ from api.errors import as_known, envelope
 from api.methods import allowed_methods
 from api.proxies import Proxies
 from api.security_headers import Pair, missing_headers
-from api.targets import check_headers, check_target
+from api.targets import check_headers, check_media_type, check_target
 from api.wiring import Wiring
 from omium_core.errors import NotFound, PayloadTooLarge
 from omium_core.settings import Settings
@@ -80,6 +80,8 @@ class Front:
                 await _tell_methods(scope)(scope, receive, answer.send)
             else:
                 body.check_announced(headers.get(b"content-length"))
+                if _has_json(scope):
+                    check_media_type(scope["headers"])
                 await self._authenticate(scope)
                 answer.add(await self._limit(scope))
                 await self._app(scope, body.receive, answer_with)
@@ -180,13 +182,22 @@ class _Body:
         return PayloadTooLarge(f"The body is larger than {self._limit} bytes.", limit_bytes=self._limit)
 
 
+def _has_json(scope: Scope) -> bool:
+    """Whether a body of this request is JSON, or nothing that is taken."""
+    return scope["method"] in ("POST", "PUT", "PATCH") and scope["path"].startswith(PROTECTED)
+
+
 def _read_as_json(scope: Scope) -> None:
     """Lets a body pass as the JSON that it must be, although `curl -d` calls it a form. Callers of the API are known by a
     header; the few routes that know them by a cookie look where the request comes from."""
-    if scope["method"] not in ("POST", "PUT", "PATCH") or not scope["path"].startswith(PROTECTED):
+    if not _has_json(scope):
         return
     form = b"application/x-www-form-urlencoded"
-    kept = [pair for pair in scope["headers"] if pair[0] != b"content-type" or not pair[1].startswith(form)]
+    kept = [
+        (name, value)
+        for name, value in scope["headers"]
+        if name != b"content-type" or (value.strip() and not value.lower().startswith(form))
+    ]
     if not any(name == b"content-type" for name, _ in kept):
         scope["headers"] = [*kept, (b"content-type", b"application/json")]
 

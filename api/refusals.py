@@ -31,6 +31,7 @@ _MEANINGS = {
     409: "The thing is in a state in which this cannot be done, or the Idempotency-Key was used for another request",
     413: "The body is too large",
     414: "The address is too long",
+    415: "The body is no JSON, or compressed",
     422: "The request is understood, and wrong: `details.errors` names the fields",
     429: "Too many requests, or a quota is used up; Retry-After says when to come again",
     431: "The headers are too large",

@@ -1,4 +1,5 @@
-"""What of a request is refused before anybody looks for its route: targets that play tricks, headers beyond measure."""
+"""What of a request is refused before anybody looks for its route: targets that play tricks, headers beyond measure, bodies
+of another kind than JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import Scope
 
-from omium_core.errors import HeadersTooLarge, MalformedRequest, UriTooLong
+from omium_core.errors import HeadersTooLarge, MalformedRequest, UnsupportedMediaType, UriTooLong
 
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024
@@ -39,6 +40,21 @@ def check_target(scope: Scope) -> None:
             raise MalformedRequest("The path holds an escaped slash.")
     if b"%00" in query or b"\x00" in query:
         raise MalformedRequest("The query holds a NUL character.")
+
+
+def check_media_type(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """For a request that may have a body. Raises `UnsupportedMediaType` if it has one that is said to be something else than
+    JSON as it is."""
+    said = dict(headers)
+    if said.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in said:
+        return
+    if said.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):
+        raise UnsupportedMediaType("The body is compressed: send it as it is, without Content-Encoding.")
+    for name, value in headers:
+        if name == b"content-type":
+            kind = value.partition(b";")[0].strip().lower()
+            if kind != b"application/json" and not (kind.startswith(b"application/") and kind.endswith(b"+json")):
+                raise UnsupportedMediaType("The body must be JSON, with Content-Type: application/json.")
 
 
 def headers_too_large() -> HeadersTooLarge:

@@ -64,6 +64,13 @@ class UriTooLong(OmiumError):
     status = 414
 
 
+class UnsupportedMediaType(OmiumError):
+    """The body is something else than JSON, or compressed."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+    status = 415
+
+
 class HeadersTooLarge(OmiumError):
     code = "HEADERS_TOO_LARGE"
     status = 431

@@ -46,6 +46,10 @@ async def test_one_envelope_for_all(http: httpx.AsyncClient, app: FastAPI) -> No
     assert_envelope(await http.post("/api/v1/workflows", content=b"x" * 10_001), 413, "PAYLOAD_TOO_LARGE")
     assert_envelope(await http.post("/api/v1/workflows", json={"name": 1}), 422, "INVALID_INPUT")
     assert_envelope(await http.post("/api/v1/workflows", content=b"{"), 400, "MALFORMED_REQUEST")
+    for body, told in ((b"", "a body is needed"), (b"[]", "Must be a JSON object")):
+        answer = await http.post("/api/v1/workflows", content=body)
+        assert_envelope(answer, 422, "INVALID_INPUT")
+        assert told in answer.json()["error"]["message"]
 
 
 async def test_what_nobody_foresaw_is_logged_and_not_told(

@@ -242,6 +242,26 @@ async def test_too_many_or_too_large_headers(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, 415),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415),
+        ({"Content-Type": "Application/JSON; charset=utf-8", "Content-Encoding": "identity"}, 401),
+        ({"Content-Type": "application/merge-patch+json"}, 401),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 401),
+        ({"Content-Type": ""}, 401),
+        ({}, 401),
+    ],
+)
+async def test_bodies_are_json(http: httpx.AsyncClient, headers: dict[str, str], status: int) -> None:
+    answer = await http.post("/api/v1/executions", content=b"{}", headers=headers)
+    assert answer.status_code == status
+    assert (answer.json()["error"]["code"] == "UNSUPPORTED_MEDIA_TYPE") == (status == 415)
+    assert (await http.post("/api/v1/executions", headers={"Content-Type": "text/plain"})).status_code == 401, "no body"
+
+
+@pytest.mark.parametrize(
     ("path", "status"),
     [
         (b"/who%00", 400),
