@@ -21,7 +21,8 @@ _SHORTEST_WINDOW, _LONGEST = timedelta(seconds=10), timedelta(days=366)
 
 @functools.cache
 def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
+    # those are none of the tz database's: what the machine that is asked happens to have, and that nobody set one
+    return frozenset(zoneinfo.available_timezones()) - {"localtime", "Factory"}
 
 
 def _zone(name: str) -> str:
@@ -33,6 +34,12 @@ def _zone(name: str) -> str:
 def _readable(expression: str) -> str:
     cron.read(expression)
     return expression
+
+
+def _whole(interval: timedelta) -> timedelta:
+    if interval.microseconds:
+        raise ValueError("Must be whole seconds")
+    return interval
 
 
 def _one_or_several(value: Any) -> Any:
@@ -50,7 +57,8 @@ Cron = Annotated[
 ]
 Interval = Annotated[
     timedelta,
-    Field(ge=timedelta(seconds=1), le=_LONGEST, description="Seconds, or a duration such as PT15M"),
+    Field(ge=timedelta(seconds=1), le=_LONGEST, description="Whole seconds, or a duration such as PT15M"),
+    AfterValidator(_whole),
 ]
 Window = Annotated[
     timedelta,
@@ -105,7 +113,10 @@ class TriggerSchedule(Request):
 
 
 class BackfillSchedule(Request):
-    """The times from `from` to `to`, both included, as if they were now."""
+    """The times from `from` to `to`, both included, as if they were now.
+
+    Without an `overlap_policy` they start one after the other; all at once where the schedule's own is `allow_all`.
+    """
 
     model_config = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=True)
 

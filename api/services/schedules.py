@@ -52,6 +52,7 @@ MOST_BACKFILLED = 10_000
 #: Seconds for which a list waits for what Temporal says of its schedules.
 _OUTLOOK_PATIENCE = 2.0
 _ASKED_AT_ONCE = 10
+_STARTS_ALL = ("buffer_all", "allow_all")
 #: Those that null takes away; of the others null says nothing.
 _MAY_BE_NULL = ("description", "note", "start_at", "end_at")
 
@@ -181,7 +182,9 @@ class ScheduleService:
         times = _at_most(row, wanted.to - wanted.from_)
         if times > MOST_BACKFILLED:
             raise _problem("from", f"These may be {times} times; one backfill takes {MOST_BACKFILLED} at most.")
-        overlap = OVERLAP[wanted.overlap_policy or row.overlap_policy]
+        # these times come all at once: by any other policy most of them would be passed over
+        own = row.overlap_policy if row.overlap_policy in _STARTS_ALL else "buffer_all"
+        overlap = OVERLAP[wanted.overlap_policy or own]
 
         async def fire(handle: ScheduleHandle) -> None:
             span = ScheduleBackfill(start_at=wanted.from_, end_at=wanted.to, overlap=overlap)
@@ -216,7 +219,7 @@ class ScheduleService:
                     await fire(handle_of(self._process.temporal, caller.tenant_id, schedule_id))
                 except (RPCError, RuntimeError) as error:
                     raise Unavailable("Temporal does not answer; try again in a moment.") from error
-        return _view(row, caller, None)
+        return _view(row, caller, await self._outlook(row))
 
     async def _change(
         self, caller: Principal, schedule_id: UUID, changes: dict[str, Any], action: str

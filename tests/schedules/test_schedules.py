@@ -81,6 +81,8 @@ async def test_what_is_wrong_is_named(http: httpx.AsyncClient, workflow_id: str)
         ({"cron": []}, "cron"),
         ({"interval": 0}, "interval"),
         ({"interval": "soon"}, "interval"),
+        ({"interval": 2.7}, "interval"),
+        ({**NEVER, "timezone": "localtime"}, "timezone"),
         ({"cron": "@daily", "interval": 60}, "cron"),
         ({}, "cron"),
         ({**NEVER, "timezone": "Europe/Atlantis"}, "timezone"),
@@ -208,10 +210,16 @@ async def test_pause_trigger_resume(http: httpx.AsyncClient, workflow_id: str, t
 
 
 async def test_backfill_starts_each_time_once(http: httpx.AsyncClient, workflow_id: str, temporal: Client) -> None:
-    made = await make(http, workflow_id, cron="0 */6 * * *", paused=True, overlap_policy="allow_all")
+    made = await make(http, workflow_id, cron="0 */6 * * *")
     body = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-01T12:00:00Z"}
+    path = f"/schedules/{made['id']}"
+    answer = await http.post(f"{path}/backfill", json=body)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["schedule"]["next_run_times"], "it goes on beside"
+    await runs_of(http, made, 1)
+    assert (await http.get(path)).json()["counts"]["skipped"] == 0, "the others wait"
     for _ in range(2):
-        answer = await http.post(f"/schedules/{made['id']}/backfill", json=body)
+        answer = await http.post(f"{path}/backfill", json={**body, "overlap_policy": "allow_all"})
         assert answer.status_code == 202, answer.text
     rows = await runs_of(http, made, 3)
     times = sorted(row["scheduled_at"] for row in rows)
