@@ -10,11 +10,12 @@ from uuid import UUID
 
 from cachetools import TTLCache
 
+from api.auth.people import permissions_of as permissions_of_roles
 from api.auth.permissions import permissions_of
 from api.auth.principal import Principal
 from models.database import Database
 from models.keys import hash_key
-from models.repositories.keys import find_owner
+from models.repositories.keys import KeyOwner, find_owner
 from omium_core.errors import NotAuthenticated
 
 #: What a look-up found is used for so long after the look-up began: a revoked key stops working within a second.
@@ -97,18 +98,25 @@ class KeyAuthenticator:
                 self._known.pop(digest, None)
                 self._unknown[digest] = True
             return None
-        permissions = permissions_of(owner.scopes)
         principal = Principal(
             owner.tenant_id,
             owner.key_id,
             owner.user_id,
-            permissions if owner.permissions is None else permissions & owner.permissions,
+            _held(owner),
             tier=owner.tier,
             rate_limits=owner.rate_limits,
         )
         if remembered:
             self._known[digest] = _Found(principal, began)
         return principal
+
+
+def _held(owner: KeyOwner) -> frozenset[str]:
+    """What a key may do: of its scopes what it was narrowed to, and of that what the person who made it holds now."""
+    held = permissions_of(owner.scopes)
+    if owner.permissions is not None:
+        held &= owner.permissions
+    return held if owner.roles is None else held & permissions_of_roles(owner.roles)
 
 
 def _credential(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -11,7 +11,8 @@ from api.auth.permissions import ALL, SYSTEM_ROLES
 from api.auth.principal import Principal
 from api.auth.tokens import AccessTokens
 from models.database import Database
-from models.repositories.sessions import HeldRole, Sessions, Standing
+from models.repositories.roles import HeldRole
+from models.repositories.sessions import Sessions, Standing
 from omium_core.errors import NotAuthenticated
 
 #: A session that was ended, a role that changed, a member who was removed: every API process knows within this many seconds.

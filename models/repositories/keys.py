@@ -14,6 +14,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.repositories.base import Listing, Page, Repository
+from models.repositories.roles import HeldRole, held_roles, select_held_roles
 from models.tables import ApiKey
 from models.tables.base import now
 from omium_core.errors import ApiKeyNotFound
@@ -21,28 +22,34 @@ from omium_core.errors import ApiKeyNotFound
 
 @dataclass(frozen=True)
 class KeyOwner:
-    """Who a valid key belongs to, and what it may do: `permissions` None is all that its scopes give."""
+    """Who a valid key belongs to, and what it may do: `permissions` None is all that its scopes give.
+
+    `roles` are those that the person who made it holds now; None for a key that no person made.
+    """
 
     key_id: UUID
     tenant_id: UUID
     user_id: UUID | None
     scopes: frozenset[str]
     permissions: frozenset[str] | None = None
+    roles: tuple[HeldRole, ...] | None = None
     tier: str = "starter"
     #: Requests to the routes of executions in a minute and an hour, where the key has numbers of its own.
     rate_limits: tuple[int | None, int | None] = (None, None)
 
 
 # one statement for keys that exist and for guesses, so that its time tells nothing
-_FIND = text("""
+_FIND = text(f"""
 SELECT api_keys.id, api_keys.tenant_id, api_keys.user_id, api_keys.scopes, api_keys.permissions,
-       api_keys.rate_limit_per_minute, api_keys.rate_limit_per_hour, tenants.subscription_tier
+       api_keys.rate_limit_per_minute, api_keys.rate_limit_per_hour, tenants.subscription_tier,
+    CASE WHEN api_keys.user_id IS NOT NULL
+        THEN {select_held_roles("api_keys.user_id", "api_keys.tenant_id")} END AS roles
 FROM api_keys JOIN tenants ON tenants.id = api_keys.tenant_id
 WHERE (api_keys.key_hash = :hash OR (api_keys.previous_hash = :hash AND api_keys.previous_expires_at > :now))
   AND api_keys.is_active AND api_keys.revoked_at IS NULL
   AND (api_keys.expires_at IS NULL OR api_keys.expires_at > :now)
   AND tenants.deleted_at IS NULL
-""").bindparams(bindparam("now", type_=DateTime(timezone=True)))
+""").bindparams(bindparam("now", type_=DateTime(timezone=True)))  # noqa: S608
 
 _TOUCH = text("""
 UPDATE api_keys SET last_used_at = greatest(last_used_at, used.moment)
@@ -64,6 +71,7 @@ async def find_owner(session: AsyncSession, key_hash: str) -> KeyOwner | None:
         user_id=row.user_id,
         scopes=frozenset(row.scopes),
         permissions=None if row.permissions is None else frozenset(row.permissions),
+        roles=None if row.roles is None else held_roles(row.roles),
         tier=row.subscription_tier,
         rate_limits=(row.rate_limit_per_minute, row.rate_limit_per_hour),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,30 @@ from omium_core.errors import RoleNotFound
 
 #: Every tenant has these, under these names; what each may do is said by `api.auth.permissions`.
 SYSTEM_ROLES = ("owner", "admin", "developer", "operator", "billing", "viewer")
+
+
+@dataclass(frozen=True)
+class HeldRole:
+    """A role of a person; what a system role holds is not stored with it."""
+
+    name: str
+    is_system_role: bool
+    permissions: frozenset[str]
+
+
+def held_roles(rows: Iterable[Mapping[str, Any]]) -> tuple[HeldRole, ...]:
+    """Roles as `select_held_roles` answers them."""
+    return tuple(HeldRole(row["name"], row["system"], frozenset(map(str, row["permissions"]))) for row in rows)
+
+
+def select_held_roles(user_id: str, tenant_id: str) -> str:
+    """SQL for the roles of a member, as JSON; `user_id` and `tenant_id` are columns. None are left of who was removed."""
+    return f"""coalesce((
+        SELECT json_agg(json_build_object('name', r.name, 'system', r.is_system_role, 'permissions', r.permissions)
+            ORDER BY r.id)
+        FROM user_roles ur JOIN roles r ON r.id = ur.role_id JOIN users m ON m.id = ur.user_id
+        WHERE ur.user_id = {user_id} AND r.tenant_id = {tenant_id} AND m.is_active AND m.removed_at IS NULL
+    ), '[]')"""  # noqa: S608 - columns that the code names
 
 
 async def add_system_roles(session: AsyncSession, tenant_id: UUID) -> None:

@@ -12,34 +12,21 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.repositories.base import Listing, Page, Repository
+from models.repositories.roles import HeldRole, held_roles, select_held_roles
 from models.tables import Session
 from models.tables.base import now
 from omium_core.errors import SessionNotFound
 
-_STANDING = text("""
+_STANDING = text(f"""
 SELECT s.id, s.tenant_id, s.user_id, s.account_id, s.expires_at, u.email, t.subscription_tier AS tier,
     a.email_verified_at IS NOT NULL AS email_verified,
-    coalesce((
-        SELECT json_agg(json_build_object('name', r.name, 'system', r.is_system_role, 'permissions', r.permissions)
-            ORDER BY r.id)
-        FROM user_roles ur JOIN roles r ON r.id = ur.role_id
-        WHERE ur.user_id = u.id AND r.tenant_id = s.tenant_id
-    ), '[]') AS roles
+    {select_held_roles("u.id", "s.tenant_id")} AS roles
 FROM sessions s
 JOIN users u ON u.id = s.user_id AND u.account_id = s.account_id AND u.is_active AND u.removed_at IS NULL
 JOIN accounts a ON a.id = s.account_id
 JOIN tenants t ON t.id = s.tenant_id AND t.deleted_at IS NULL
 WHERE s.id = :id AND s.ended_at IS NULL AND s.expires_at > :now
-""")
-
-
-@dataclass(frozen=True)
-class HeldRole:
-    """A role of a person; what a system role holds is not stored with it."""
-
-    name: str
-    is_system_role: bool
-    permissions: frozenset[str]
+""")  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -68,9 +55,6 @@ class Sessions:
         row: Any = (await self.session.execute(_STANDING, {"id": session_id, "now": now()})).one_or_none()
         if row is None:
             return None
-        roles = tuple(
-            HeldRole(role["name"], role["system"], frozenset(map(str, role["permissions"]))) for role in row.roles
-        )
         return Standing(
             session_id=row.id,
             tenant_id=row.tenant_id,
@@ -79,7 +63,7 @@ class Sessions:
             email=row.email,
             email_verified=row.email_verified,
             tier=row.tier,
-            roles=roles,
+            roles=held_roles(row.roles),
             expires_at=row.expires_at,
         )
 

@@ -139,8 +139,16 @@ async def test_changed_roles_hold_at_once(sign_up: SignUp, app: FastAPI, mailbox
     answer = await owner.http.patch(f"/members/{member.user_id}", json={"roles": ["admin"]})
     assert [role["name"] for role in answer.json()["roles"]] == ["admin"]
     await gone(member.http, "/members", status=200)
-    await owner.http.patch(f"/members/{member.user_id}", json={"role": "viewer"})
-    await gone(member.http, "/members", status=403)
+    made = await member.http.post("/api-keys", json={"name": "mine", "scopes": ["admin"]})
+    async with client_of(app) as program:
+        program.headers["x-api-key"] = made.json()["key"]
+        assert (await program.get("/members")).status_code == 200
+        await owner.http.patch(f"/members/{member.user_id}", json={"role": "viewer"})
+        await gone(member.http, "/members", status=403)
+        await gone(program, "/members", status=403)
+        back = await program.patch(f"/members/{member.user_id}", json={"role": "admin"})
+        assert back.status_code == 403, "a key is no way back to what its maker held"
+        assert (await program.get("/workflows")).status_code == 200
     await member.http.aclose()
 
 
