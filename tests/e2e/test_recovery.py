@@ -61,8 +61,10 @@ def test_suggestion_of_the_analysis_mends_the_run(platform: Platform, workflow: 
     assert "must hold" in analysis["root_cause"]
     assert analysis["evidence"]["conditions"][0]["condition"].endswith("contains('good')")
     assert (failure["root_cause"], failure["suggested_fix"]) == (analysis["root_cause"], analysis["suggested_fix"])
-    assert failure["metadata"]["analysis"] == analysis
     assert platform.http.post(f"/failures/{failure_id}/analyze").json()["analysis"] == analysis, "the same again"
+    assert not analysis.pop("payloads_hidden")
+    assert not analysis["suggested_action"].pop("payloads_hidden")
+    assert failure["metadata"]["analysis"] == analysis
 
     platform.model.set_script([{"when": {"any": "was refused"}, "reply": GOOD}, {"reply": WRONG}])
     assert analysis["suggested_action"]["action_type"] == "prompt_edit"
