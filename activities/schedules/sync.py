@@ -185,7 +185,8 @@ def _schedule(row: Row) -> Schedule:
         policy=SchedulePolicy(
             overlap=OVERLAP[row.overlap_policy], catchup_window=timedelta(seconds=row.catchup_window)
         ),
-        state=ScheduleState(paused=row.paused, note=row.note or ""),
+        # why it is paused is the tenant's own words, and Temporal keeps notes of schedules in the clear
+        state=ScheduleState(paused=row.paused),
     )
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Text, UniqueConstraint
 from sqlmodel import Field
 
-from models.sealing import TOKEN
-from models.tables.base import Table, id_field, json_field, optional_time_field, time_field
+from models.sealing import TOKEN, SealedText
+from models.tables.base import Table, id_field, optional_time_field, sealed_json, time_field
 
 #: What runs agents, by the names of the platform documentation.
 AGENT_CONNECTIONS = ("crewai_aop", "langgraph_cloud", "autogen_studio")
@@ -37,10 +37,11 @@ class ExternalConnection(Table, table=True):
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
     connection_type: str = Field(max_length=50, index=True)
     connection_name: str = Field(max_length=255)
-    crew_url: str = Field(sa_type=Text)
+    crew_url: str = Field(sa_type=SealedText, nullable=False)
     bearer_token_encrypted: str = Field(sa_type=Text, sa_column_kwargs={"info": TOKEN})
     token_hint: str = Field(default="", max_length=8)
-    meta: dict[str, Any] = json_field(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
+    #: May hold what is as good as a token: headers, settings of a graph.
+    meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
     is_active: bool = True
     #: When the service last answered as it should.
     last_synced_at: datetime | None = optional_time_field()

@@ -35,7 +35,7 @@ class Schedule(Table, table=True):
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE")
     workflow_id: UUID = Field(foreign_key="workflows.id", ondelete="CASCADE", index=True)
     name: str = Field(max_length=255)
-    description: str | None = None
+    description: str | None = Field(default=None, sa_type=SealedText, nullable=True)
     #: Five fields each; it fires when one of them says so.
     cron: list[str] | None = Field(default=None, sa_type=ARRAY(String(255)), nullable=True)
     interval_seconds: float | None = None
@@ -45,7 +45,7 @@ class Schedule(Table, table=True):
     catchup_window: float = 86_400.0
     paused: bool = False
     #: Why it was paused or resumed.
-    note: str | None = Field(default=None, max_length=500)
+    note: str | None = Field(default=None, sa_type=SealedText, nullable=True)
     start_at: datetime | None = optional_time_field()
     end_at: datetime | None = optional_time_field()
     created_by: UUID | None = Field(default=None, foreign_key="users.id", ondelete="SET NULL")

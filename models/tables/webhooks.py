@@ -29,7 +29,7 @@ class WebhookEndpoint(Table, table=True):
     url: str = Field(sa_type=SealedText, nullable=False)
     #: What may be shown of the address in logs: its path may be as good as a password.
     host: str = Field(max_length=255)
-    description: str | None = None
+    description: str | None = Field(default=None, sa_type=SealedText, nullable=True)
     events: list[str] = Field(sa_type=ARRAY(String(100)), nullable=False)
     enabled: bool = True
     #: Why it was switched off, where nobody did it.

@@ -174,21 +174,26 @@ def use_what_reaches_out(platform: Platform, workflow_id: str) -> list[str]:
     connection = {
         "connection_name": "a crew",
         "connection_type": "crewai_aop",
-        "crew_url": f"http://127.0.0.1:{free_port()}",
+        "crew_url": f"http://127.0.0.1:{free_port()}/{MARK}",
         "bearer_token": f"token-{MARK}",
+        "metadata": {"meta": {"key": word("connection")}},
     }
     answer = platform.http.post("/external-connections", json=connection)
     assert answer.status_code == 201, answer.text
-    assert MARK not in answer.text
+    assert f"token-{MARK}" not in answer.text
     schedule = {
         "workflow_id": workflow_id,
         "name": "each year",
         "cron": "0 0 1 1 *",
         "inputs": {"topic": word("scheduled")},
+        "description": word("timetable"),
     }
     answer = platform.http.post("/schedules", json=schedule)
     assert answer.status_code == 201, answer.text
-    answer = platform.http.post("/webhooks", json={"url": f"http://127.0.0.1:{free_port()}/{MARK}"})
+    answer = platform.http.post(f"/schedules/{answer.json()['id']}/pause", json={"note": word("holidays")})
+    assert answer.status_code == 200, answer.text
+    webhook = {"url": f"http://127.0.0.1:{free_port()}/{MARK}", "description": word("receiver")}
+    answer = platform.http.post("/webhooks", json=webhook)
     assert answer.status_code == 201, answer.text
     return [answer.json()["secret"], answer.json()["secret"].removeprefix("whsec_")]
 

@@ -157,7 +157,8 @@ async def test_tokens_of_connections_are_sealed_anew(
     await add(database, connection, None)
     await database.keys.rotate(tenant)
     await age_keys(postgres, tenant)
-    assert (await reseal_tenant(database, objects, tenant, lambda _what, _total: None, _nothing)).rows == 1
+    # its values, then its token
+    assert (await reseal_tenant(database, objects, tenant, lambda _what, _total: None, _nothing)).rows == 2
     new = await database.keys.cipher(tenant)
     async with database.transaction(tenant) as session:
         token = (await session.get_one(ExternalConnection, connection.id)).bearer_token_encrypted

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
-from sqlalchemy.dialects import postgresql
 
 from models.migrations.isolation import isolate
 
@@ -26,10 +25,10 @@ def upgrade() -> None:
     sa.Column('tenant_id', sa.Uuid(), nullable=False),
     sa.Column('connection_type', sqlmodel.sql.sqltypes.AutoString(length=50), nullable=False),
     sa.Column('connection_name', sqlmodel.sql.sqltypes.AutoString(length=255), nullable=False),
-    sa.Column('crew_url', sa.Text(), nullable=False),
+    sa.Column('crew_url', sa.LargeBinary(), nullable=False),
     sa.Column('bearer_token_encrypted', sa.Text(), nullable=False),
     sa.Column('token_hint', sqlmodel.sql.sqltypes.AutoString(length=8), nullable=False),
-    sa.Column('metadata', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
+    sa.Column('metadata', sa.LargeBinary(), nullable=False),
     sa.Column('is_active', sa.Boolean(), nullable=False),
     sa.Column('last_synced_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
