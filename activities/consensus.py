@@ -19,6 +19,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.adapters.base import ModelEndpoint
+from activities.audit_notes import note_steering
 from activities.contracts.handoffs import Validator
 from activities.contracts.outputs import as_json
 from activities.gateway.gateway import Gateway
@@ -235,7 +236,18 @@ async def _acknowledge(db: AsyncSession, told: RoundInput, term: int, vote: Vote
         valid=vote.accept,
         reason=vote.reason or None,
     ).model_dump()
-    await db.execute(insert(ConsensusAck).values(ack).on_conflict_do_nothing())
+    kept = insert(ConsensusAck).values(ack).on_conflict_do_nothing().returning(col(ConsensusAck.id))
+    is_new = (await db.execute(kept)).scalar_one_or_none() is not None
+    if is_new and vote.actor:
+        await note_steering(
+            db,
+            told.tenant_id,
+            told.execution_id,
+            "consensus.acknowledge",
+            vote.actor,
+            resource=("consensus", UUID(told.log_id)),
+            new={"voter": vote.voter, "valid": vote.accept},
+        )
 
 
 async def _event(db: AsyncSession, told: RoundInput, event_type: str) -> None:

@@ -79,6 +79,7 @@ class AcknowledgeCommand:
     term: int = 0
     payload_hash: str = ""
     reason: str = ""
+    actor: str = ""
 
 
 @dataclass

@@ -21,7 +21,10 @@ class Voter:
 
 @dataclass(frozen=True)
 class Vote:
-    """One voter's word on one payload in one term. `reason` is a sentence for people, `at` a time in ISO 8601."""
+    """One voter's word on one payload in one term. `reason` is a sentence for people, `at` a time in ISO 8601.
+
+    `actor` is who sent it, as the command told; empty where the run asked the voter itself.
+    """
 
     voter: str = ""
     accept: bool = False
@@ -29,6 +32,7 @@ class Vote:
     payload_hash: str = ""
     reason: str = ""
     at: str = ""
+    actor: str = ""
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,8 @@ def next_term(round_: Round, term: int, why: str, now: str = "") -> Round:
     if term >= round_.proposal.max_terms:
         return _close(replace(round_, terms=ended), "failed", f"No quorum in {term} terms; the last ended: {why}.", now)
     agents = {voter.name for voter in round_.proposal.voters if voter.kind == "agent"}
-    again = {name: replace(vote, term=term + 1) for name, vote in round_.votes.items() if name in agents}
+    # nobody sends them a second time
+    again = {name: replace(vote, term=term + 1, actor="") for name, vote in round_.votes.items() if name in agents}
     return replace(round_, terms=[*ended, Term(term + 1, leader_of(round_, term + 1), again)])
 
 

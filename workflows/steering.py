@@ -280,6 +280,7 @@ class Steering:
             payload_hash=command.payload_hash,
             reason=command.reason,
             at=workflow.now().isoformat(),
+            actor=command.actor or command.voter,
         )
         cast = handoff.cast(branch.handoff, handoff.address(branch.handoff, vote))
         branch.handoff = cast.round

@@ -66,6 +66,7 @@ class ConsensusService:
             term=vote.term,
             payload_hash=vote.payload_hash,
             reason=vote.reason,
+            actor=caller.name,
         )
         detailed(new={"voter": voter, "valid": vote.valid, "execution_id": entry.execution_id})
         if entry.status != "open":

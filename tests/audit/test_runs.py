@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from activities.consensus import ConsensusActivities
 from activities.questions import Questions
 from activities.records import Records
 from activities.run_records import RunRecords
@@ -17,8 +18,10 @@ from models.repositories.audit import AuditFilter, AuditRepository
 from models.repositories.base import Page
 from models.tables import AuditLog
 from models.tables.base import new_id
-from models.wire import AnswerInput, FinishInput, StateInput
+from models.wire import AnswerInput, FinishInput, RoundInput, StateInput, Step
+from models.wire_handoff import Proposal, Vote, Voter
 from tests.support.tenants import Owned, add_execution
+from workflows.handoff import address, cast, next_term, open_round
 
 
 @pytest.fixture
@@ -92,3 +95,26 @@ async def test_an_answer_by_signal(database: Database, tenant: UUID, values: Val
     [entry] = await entries(database, tenant)
     assert (entry.action, entry.resource_type, entry.resource_id) == ("approval.answer", "approval", row.approval)
     assert entry.new_values == {"by": "ann", "decision": "approve", "execution_id": str(row.execution)}
+
+
+async def test_votes_by_signal(database: Database, tenant: UUID, values: ValueStore) -> None:
+    """One entry for each vote that somebody sent; none for what the run asked itself, and for what came through the API."""
+    row = await add_execution(database, tenant, status="running")
+    voters = [Voter("writer"), Voter("editor"), Voter("ann", "person"), Voter("ben", "person")]
+    round_ = open_round(2, Proposal("planner", ["writer"], voters, "hash", quorum="all"))
+    for voter, actor in (("writer", ""), ("editor", "ann"), ("ann", "ann"), ("ben", f"user:{new_id()}")):
+        round_ = cast(round_, address(round_, Vote(voter, voter != "ben", actor=actor))).round
+        if voter == "ann":
+            # the votes of agents hold in the next term: nobody has sent them again
+            after = next_term(round_, 1, "time is up")
+    records = ConsensusActivities(database, Records(database), None, None)  # type: ignore[arg-type] - nobody is asked
+    log_id = new_id()
+    for now in (round_, round_, after):
+        told = RoundInput(str(tenant), str(row.execution), 0, Step(0, "write"), str(log_id), now)
+        await ActivityEnvironment().run(records.record_round, told)
+    by_editor, by_ann = await entries(database, tenant)
+    assert {(entry.action, entry.resource_type, entry.resource_id) for entry in (by_editor, by_ann)} == {
+        ("consensus.acknowledge", "consensus", log_id)
+    }
+    told_of = {"by": "ann", "valid": True, "execution_id": str(row.execution)}
+    assert (by_editor.new_values, by_ann.new_values) == ({**told_of, "voter": "editor"}, {**told_of, "voter": "ann"})
