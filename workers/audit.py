@@ -124,5 +124,6 @@ def _show(verdict: Verdict) -> None:
         grid.add_row("first broken", f"{broken.kind}: {broken.message}")
         grid.add_row("number", str(broken.seq) if broken.seq is not None else "none")
         grid.add_row("entry", broken.audit_id or "unknown")
-    grid.add_row("head", verdict.head)
     console.print(grid)
+    # in one line, however narrow the terminal is: it is there to be copied
+    console.print(f"[bold]head[/bold] {verdict.head}", soft_wrap=True)

@@ -33,6 +33,7 @@ BATCH = 500
 ANCHORS = "platform/audit-heads/"
 ANCHOR_EVERY = 30.0
 ANCHORS_KEPT = 200
+_AT_ONCE = 20
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,9 @@ class Sealer:
         if signed is None or signed.head.seq == self._anchored:
             return
         self._anchor_next = time.monotonic() + ANCHOR_EVERY
-        await self._objects.put(f"{ANCHORS}{signed.head.seq:020d}", _packed(signed))
+        # with the hash in its name, so that a chain that was made anew does not write over what tells of the old one
+        name = f"{ANCHORS}{signed.head.seq:020d}-{signed.head.chain_hash.hex()[:16]}"
+        await self._objects.put(name, _packed(signed))
         self._anchored = signed.head.seq
 
     async def prune_anchors(self) -> None:
@@ -150,10 +153,14 @@ def linked(
     return links, head
 
 
-async def newest_anchor(objects: ObjectStore) -> Anchor | None:
-    """The copy of the furthest head. The store lists keys in no promised order."""
-    newest = max([key async for key in objects.list(ANCHORS)], default=None)
-    return None if newest is None else _unpacked(await objects.get(newest))
+async def anchors(objects: ObjectStore) -> list[Anchor]:
+    """All copies of heads, the furthest last. The store lists keys in no promised order."""
+    keys = sorted([key async for key in objects.list(ANCHORS)])
+    found: list[Anchor] = []
+    for first in range(0, len(keys), _AT_ONCE):
+        some = await asyncio.gather(*(objects.get(key) for key in keys[first : first + _AT_ONCE]))
+        found += map(_unpacked, some)
+    return found
 
 
 def _packed(signed: rows.SignedHead) -> bytes:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from activities.maintenance.sealing import Anchor, newest_anchor
+from activities.maintenance.sealing import Anchor, anchors
 from activities.stores.base import ObjectStore
-from models.audit_chain import GENESIS, Head, entry_hash, made_at, signing_key
+from models.audit_chain import GENESIS, Head, Link, entry_hash, made_at, signing_key
 from models.database import Database
 from models.repositories import audit_chain as rows
 from models.repositories.audit_chain import SignedHead, StoredLink
@@ -68,7 +68,7 @@ async def verify(
     away raises.
     """
     key = signing_key(settings.api_key_pepper.get_secret_value())
-    anchor = None if objects is None else await newest_anchor(objects)
+    copies = [] if objects is None else await anchors(objects)
     async with database.system() as db:
         # sealing goes on meanwhile: what is read must be one moment
         await rows.fix_snapshot(db)
@@ -79,11 +79,12 @@ async def verify(
         broken: Broken | None = None
         try:
             _check_head(signed, key)
-            kept = _kept(anchor, key, expected)
+            kept = _kept(copies, key, expected)
             while batch := await rows.links_after(db, walk.seq, BATCH):
+                signed_here = _heads(await rows.heads_between(db, walk.seq, batch[-1].link.seq), key)
                 for stored in batch:
                     walk.check(stored)
-                    _compare(kept, stored.link.seq, walk.chain_hash)
+                    walk.compare(signed_here.get(walk.seq, set()) | kept.get(walk.seq, set()))
                 if progress is not None:
                     progress(walk.checked, head.seq - head.first_seq + 1)
             walk.end()
@@ -93,6 +94,8 @@ async def verify(
                 raise _Found(
                     Broken("inserted", "An entry is not in the chain: it was not written by Omium.", None, str(outside))
                 )
+            if (gone := await rows.waiting_in_vain(db)) is not None:
+                raise _Found(Broken("deleted", "An entry that was to be sealed is gone.", None, str(gone)))
         except _Found as found:
             broken = found.broken
     return Verdict(
@@ -145,6 +148,8 @@ class _Walk:
         self.checked = 0
         self._batch_at: datetime | None = None
         self._before: datetime | None = None
+        #: The first link that no head has vouched for yet.
+        self._unproven: Link | None = None
 
     def check(self, stored: StoredLink) -> None:
         link = stored.link
@@ -159,6 +164,21 @@ class _Walk:
         self._check_age(stored)
         self.seq, self.chain_hash = link.seq, stored.chain_hash
         self.checked += 1
+        self._unproven = self._unproven or link
+
+    def compare(self, known: set[bytes]) -> None:
+        """Holds the chain so far against heads that were signed, or kept, when it had just this length.
+
+        Links that were all made anew fit one another: where they begin is after the last head that still agrees.
+        """
+        first = self._unproven
+        if first is not None and known - {self.chain_hash}:
+            message = (
+                f"Links {first.seq} to {self.seq} are not those of which a head was kept: one of them was made anew."
+            )
+            raise _Found(Broken("changed", message, first.seq, str(first.audit_id)))
+        if known:
+            self._unproven = None
 
     def _check_age(self, stored: StoredLink) -> None:
         link = stored.link
@@ -203,24 +223,33 @@ def _check_head(signed: SignedHead | None, key: bytes) -> None:
         raise _Found(Broken("head", "The signature of the chain's head is wrong.", signed.head.seq))
 
 
-def _kept(anchor: Anchor | None, key: bytes, expected: tuple[int, str] | None) -> dict[int, bytes]:
-    """Heads that are known from elsewhere, by their number."""
-    kept: dict[int, bytes] = {}
-    if anchor is not None:
-        if not anchor.head.is_signed(key, anchor.created_at, anchor.mac):
-            raise _Found(Broken("head", "The signature of the head in the object store is wrong.", anchor.seq))
-        kept[anchor.seq] = anchor.chain_hash
+def _kept(copies: list[Anchor], key: bytes, expected: tuple[int, str] | None) -> dict[int, set[bytes]]:
+    """Heads that are known from elsewhere, by their number. More than one of a number: the chain was made anew."""
+    if copies and not _is_signed(copies[-1], key):
+        raise _Found(Broken("head", "The signature of the head in the object store is wrong.", copies[-1].seq))
+    kept: dict[int, set[bytes]] = {}
+    for copy in copies:
+        if _is_signed(copy, key):
+            kept.setdefault(copy.seq, set()).add(copy.chain_hash)
     if expected is not None:
-        kept[expected[0]] = bytes.fromhex(expected[1])
+        kept.setdefault(expected[0], set()).add(bytes.fromhex(expected[1]))
     return kept
 
 
-def _compare(kept: dict[int, bytes], seq: int, chain_hash: bytes) -> None:
-    if seq in kept and kept[seq] != chain_hash:
-        raise _Found(Broken("reordered", "The chain is not the one of which a head was kept.", seq))
+def _is_signed(copy: Anchor, key: bytes) -> bool:
+    return copy.head.is_signed(key, copy.created_at, copy.mac)
 
 
-def _check_reach(kept: dict[int, bytes], last: int) -> None:
+def _heads(signed: list[SignedHead], key: bytes) -> dict[int, set[bytes]]:
+    """What heads in the database say of their number; those with a wrong signature say nothing."""
+    found: dict[int, set[bytes]] = {}
+    for one in signed:
+        if one.head.is_signed(key, one.created_at, one.mac):
+            found.setdefault(one.head.seq, set()).add(one.head.chain_hash)
+    return found
+
+
+def _check_reach(kept: dict[int, set[bytes]], last: int) -> None:
     furthest = max(kept, default=0)
     if furthest > last:
         message = f"The end is cut off: a head of number {furthest} was kept, the last link is {last}."

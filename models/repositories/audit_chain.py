@@ -80,10 +80,16 @@ async def newest_head(db: AsyncSession) -> SignedHead | None:
             )
         )
     ).one_or_none()
-    if row is None:
-        return None
-    head = Head(row.seq, bytes(row.chain_hash), row.first_seq, bytes(row.first_previous), row.removed_before)
-    return SignedHead(head, row.created_at, bytes(row.mac))
+    return None if row is None else _signed(row)
+
+
+async def heads_between(db: AsyncSession, after: int, until: int) -> list[SignedHead]:
+    """The heads of a part of the chain, each as it stood after a batch; `until` is included."""
+    query = text(
+        "SELECT seq, chain_hash, first_seq, first_previous, removed_before, created_at, mac FROM audit_heads "
+        "WHERE seq > :after AND seq <= :until ORDER BY number"
+    )
+    return [_signed(row) for row in (await db.execute(query, {"after": after, "until": until})).all()]
 
 
 async def add_head(db: AsyncSession, signed: SignedHead) -> None:
@@ -154,6 +160,13 @@ async def outside_of_chain(db: AsyncSession, tenant_id: UUID | None = None) -> U
     return found
 
 
+async def waiting_in_vain(db: AsyncSession) -> UUID | None:
+    """An entry that waits for the chain and is not there: somebody removed it before it was sealed."""
+    query = "SELECT p.audit_id FROM audit_pending p WHERE NOT EXISTS (SELECT FROM audit_logs a WHERE a.id = p.audit_id) LIMIT 1"
+    found: UUID | None = (await db.execute(text(query))).scalar_one_or_none()
+    return found
+
+
 async def count_waiting(db: AsyncSession, tenant_id: UUID | None = None) -> int:
     query = "SELECT count(*) FROM audit_pending" + ("" if tenant_id is None else " WHERE tenant_id = :tenant")  # noqa: S608 - made of our own names
     return int((await db.execute(text(query), {} if tenant_id is None else {"tenant": tenant_id})).scalar_one())
@@ -168,6 +181,11 @@ async def drop_partitions(db: AsyncSession, before: datetime) -> tuple[UUID | No
     """Drops whole months before a moment. The id below which entries are gone (None: nothing was dropped), the first link left."""
     row = (await db.execute(text("SELECT * FROM audit_drop_partitions(:before)"), {"before": before})).one()
     return row.removed_before, row.first_seq
+
+
+def _signed(row: Any) -> SignedHead:
+    head = Head(row.seq, bytes(row.chain_hash), row.first_seq, bytes(row.first_previous), row.removed_before)
+    return SignedHead(head, row.created_at, bytes(row.mac))
 
 
 def _stored(row: Any) -> StoredLink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -18,9 +19,10 @@ from activities.maintenance import sealing
 from activities.maintenance.sealing import Sealer
 from activities.maintenance.verification import Verdict, verify, verify_tenant
 from activities.stores.file import FileStore
+from models.audit_chain import entry_hash
 from models.database import Database
 from models.repositories.audit import AuditEntry, write_entry
-from models.repositories.audit_chain import drop_partitions, make_partitions
+from models.repositories.audit_chain import drop_partitions, links_after, make_partitions
 from models.tables.base import new_id
 from omium_core.settings import Settings
 from tests.audit.conftest import Place
@@ -220,7 +222,72 @@ async def test_a_whole_new_chain_is_not_the_one_that_was_kept(
 ) -> None:
     verdict = await check(expected=(2, "00" * 32))
     assert verdict.broken is not None
-    assert (verdict.broken.kind, verdict.broken.seq) == ("reordered", 2)
+    assert (verdict.broken.kind, verdict.broken.seq) == ("changed", 1)
+
+
+async def test_links_that_are_made_anew_to_fit_a_changed_entry(
+    check: Checks, owner: asyncpg.Connection, sealed: Sequence[UUID], sealer: Sealer, database: Database, tenant: UUID
+) -> None:
+    """All hashes are right, as only one who knows the code makes them; the heads of each batch tell where it begins."""
+    for _ in range(3):
+        await write(database, tenant)
+        await sealer.seal()
+    last = await owner.fetchval("SELECT max(seq) FROM audit_chain")
+    second = await owner.fetchrow("SELECT * FROM audit_chain WHERE seq = $1", last - 1)
+    await tamper(owner, f"UPDATE audit_logs SET status = 'denied' WHERE id = '{second['audit_id']}'")
+    async with database.system() as session:
+        found = await links_after(session, last - 2, 10)
+    previous = found[0].link.previous_hash
+    for stored in found:
+        assert stored.entry is not None
+        link = replace(stored.link, entry_hash=entry_hash(stored.entry), previous_hash=previous)
+        hashes = [value.hex() for value in (link.entry_hash, link.previous_hash, link.chain_hash())]
+        named = zip(("entry_hash", "previous_hash", "chain_hash"), hashes, strict=True)
+        changed = ", ".join(f"{name} = '\\x{value}'" for name, value in named)
+        await tamper(owner, f"UPDATE audit_chain SET {changed} WHERE seq = {link.seq}")
+        previous = link.chain_hash()
+    verdict = await check()
+    assert verdict.broken is not None
+    assert (verdict.broken.kind, verdict.broken.audit_id) == ("changed", str(second["audit_id"]))
+
+
+async def test_a_cut_that_the_chain_has_outgrown(
+    check: Checks,
+    owner: asyncpg.Connection,
+    sealed: Sequence[UUID],
+    sealer: Sealer,
+    database: Database,
+    tenant: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sealing, "ANCHOR_EVERY", 0.0)
+    [last] = await write(database, tenant)
+    await sealer.seal()
+    await sealer.anchor()
+    seq = await owner.fetchval("SELECT seq FROM audit_chain WHERE audit_id = $1", last)
+    await tamper(
+        owner,
+        f"DELETE FROM audit_logs WHERE id = '{last}'",
+        f"DELETE FROM audit_chain WHERE seq = {seq}",
+        f"DELETE FROM audit_heads WHERE seq = {seq}",
+    )
+    for _ in range(2):
+        await write(database, tenant)
+        await sealer.seal()
+        await sealer.anchor()
+    verdict = await check()
+    assert verdict.broken is not None
+    assert (verdict.broken.kind, verdict.broken.seq) == ("changed", seq)
+
+
+async def test_an_entry_that_is_removed_before_it_is_sealed(
+    check: Checks, owner: asyncpg.Connection, sealed: Sequence[UUID], database: Database, tenant: UUID
+) -> None:
+    [last] = await write(database, tenant)
+    await tamper(owner, f"DELETE FROM audit_logs WHERE id = '{last}'")
+    verdict = await check()
+    assert verdict.broken is not None
+    assert (verdict.broken.kind, verdict.broken.audit_id) == ("deleted", str(last))
 
 
 async def test_no_role_changes_what_is_written(owner: asyncpg.Connection, sealed: Sequence[UUID], tenant: UUID) -> None:

@@ -68,6 +68,7 @@ def test_verify(run: Command, apart: Place, tmp_path: Path) -> None:
     verdict = json.loads(whole.stdout)
     assert (verdict["valid"], verdict["checked"], verdict["broken"]) == (True, 1, None)
     assert run("--expect", verdict["head"]).exit_code == 0
+    assert f"head {verdict['head']}\n" in run().stdout
     assert run("--expect", f"1:{'0' * 64}").exit_code == 1
     assert run("--expect", "nonsense").exit_code == 2
     asyncio.run(change(apart.url, audit_id))
