@@ -12,6 +12,8 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,7 @@ from api.auth.principal import Principal
 from api.services.auditing import Noted, current, entry_of, write_without_transaction
 from models.database import Database, is_database_away
 from models.repositories.audit import AuditEntry
+from models.tables.base import new_id, now
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +39,9 @@ ACTIONS: Mapping[tuple[str, str], tuple[str, str]] = {
 QUEUE = 10_000
 #: How long an answer waits for its entry while the database is away, in seconds, and how often the queue is tried.
 PATIENCE, AGAIN = 2.0, 2.0
+#: An entry that has waited for longer is written as one of the moment: the chain takes what is much older than its neighbours
+#: for something that was written into the past.
+LATE = timedelta(minutes=5)
 _TOO_MANY = 429
 _LARGEST_BODY = 1024 * 1024
 
@@ -84,6 +90,8 @@ class AuditWriter:
 
     async def _write_queue(self) -> None:
         while self._queue:
+            if self._queue[0].created_at < now() - LATE:
+                self._queue[0] = _anew(self._queue[0])
             await write_without_transaction(self._database, self._queue[0], patience=PATIENCE)
             self._queue.popleft()
 
@@ -211,6 +219,12 @@ def _uuid(value: Any) -> UUID | None:
         return UUID(value)
     except (ValueError, TypeError, AttributeError):
         return None
+
+
+def _anew(entry: AuditEntry) -> AuditEntry:
+    """An entry of now, which says when what it tells happened."""
+    metadata = {"happened_at": entry.created_at.isoformat(), **entry.metadata}
+    return replace(entry, id=new_id(), created_at=now(), metadata=metadata)
 
 
 def _shown(entry: AuditEntry) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from api.auth.principal import Principal
 from api.payloads import for_ourselves
 from api.schemas.failures import FailureView
 from api.schemas.recovery import AnalysisView, AnalyzeAnswer, ResolveAnswer, SuggestedAction
+from api.services.auditing import detailed
 from api.wiring import Wiring
 from models.repositories.base import Listing, Page
 from models.repositories.executions import ExecutionRepository
@@ -79,9 +80,11 @@ class FailureService:
         """Somebody has taken care of it elsewhere."""
         async with self._process.database.transaction(caller.tenant_id) as session:
             failure = await FailureRepository(session, caller.tenant_id).get(failure_id, lock=True)
-            if failure.recovery_status != "resolved":
+            before = failure.recovery_status
+            if before != "resolved":
                 failure.recovery_status, failure.resolved_at = "resolved", now()
                 data = {"failure_id": str(failure.id), "note": note, "by": caller.name}
+                detailed(old={"recovery_status": before}, new={"recovery_status": "resolved", "note": note})
                 failure.meta = {**failure.meta, "resolution": {name: data[name] for name in ("note", "by")}}
                 session.add(failure)
                 session.add(

@@ -15,6 +15,7 @@ from api.schemas.common import json_problems
 from api.schemas.executions import ExecutionSummary
 from api.schemas.steering import ForkRequest
 from api.services import idempotency, views
+from api.services.auditing import detailed
 from api.services.launching import launch_admitted
 from api.wiring import Wiring
 from models.repositories.checkpoints import CheckpointRepository
@@ -58,6 +59,8 @@ class ForkService:
             if made is None:
                 raise
             return await self._shown(made)
+        # the entry is about the source; this is what came of it
+        detailed(new={"execution_id": made.id, "checkpoint_id": wanted.checkpoint_id, "edited": sorted(wanted.edits)})
         if made.status == "pending":
             await launch_admitted(self._process, made, admitted)
         return await self._shown(made)

@@ -16,6 +16,7 @@ from api.auth.principal import Principal
 from api.schemas.recovery import RecoverAnswer, RecoverRequest, RecoveryActionView
 from api.schemas.steering import PauseRequest
 from api.services import idempotency, views
+from api.services.auditing import detailed
 from api.services.recovery_names import edited_before, with_names
 from api.services.recovery_wishes import Wanted, read_wanted
 from api.services.retries import RetryService
@@ -98,6 +99,10 @@ class RecoveryService:
         except OmiumError as error:
             await self._failed(begun.row, failure, error)
             raise
+        detailed(
+            old={"recovery_status": failure.recovery_status, "status": execution.status},
+            new={"execution_id": execution.id, "recovery_action_id": begun.row.id, "action_type": body.action_type},
+        )
         return await self._done(caller, failure, begun.row, wanted, finished=finished)
 
     async def _carry_out(

@@ -10,6 +10,7 @@ from activities import questions
 from api.auth.principal import Principal
 from api.schemas.executions import ExecutionSummary
 from api.services import idempotency, views
+from api.services.auditing import detailed
 from api.services.launching import launch_admitted
 from api.services.steering import SteeringService
 from api.wiring import Wiring
@@ -62,7 +63,9 @@ class RetryService:
                 )
             await self._process.limits.check_checkpoints(caller.tenant_id)
             await idempotency.claim(session, caller, key, digest, execution_id)
+            before = execution.status
             await self._make_ready(session, execution)
+            detailed(old={"status": before}, new={"status": execution.status, "retry_count": execution.retry_count})
             admitted = await admit(session, caller.tenant_id)
         await launch_admitted(self._process, execution, admitted)
         return views.execution_summary(execution, usage)

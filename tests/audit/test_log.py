@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from api.audit_trail import AuditWriter
 from api.services.auditing import audited_by_system
 from models.database import Database
 from models.repositories.audit import AuditEntry
-from models.tables.base import new_id
+from models.tables.base import new_id, now
 from tests.api.conftest import Caller, KeyMaker
 from tests.support.database import database_at
 from tests.support.loopback import free_port
@@ -163,10 +164,28 @@ async def test_steering_a_run_without_temporal(
     assert (entry["action"], entry["status"]) == ("execution.pause", "failure")
 
 
+async def test_what_is_done_about_a_failure(
+    http: httpx.AsyncClient, reader: httpx.AsyncClient, database: Database, tenant: UUID
+) -> None:
+    row = await add_execution(database, tenant)
+    answer = await http.post(f"/api/v1/failures/{row.failure}/resolve", json={"note": "by hand"})
+    assert answer.status_code == 200, answer.text
+    [entry] = await entries(reader, resource_id=str(row.failure))
+    assert entry["old_values"] == {"recovery_status": "pending"}
+    assert entry["new_values"] == {"recovery_status": "resolved", "note": "by hand"}
+
+
 async def test_an_entry_waits_for_the_database(database: Database, tenant: UUID, reader: httpx.AsyncClient) -> None:
     away = database_at(f"postgresql+asyncpg://omium@127.0.0.1:{free_port()}/omium")
     writer = AuditWriter(away)
     await writer.write(AuditEntry(tenant, "policy.delete", "policy", new_id(), request_id="late"))
+    happened = now() - timedelta(minutes=20)
+    writer._queue.append(
+        AuditEntry(tenant, "policy.delete", "policy", new_id(), request_id="later", created_at=happened)
+    )
     writer._database = database
     await writer.close()
-    assert len(await entries(reader, request_id="late")) == 1
+    [late] = await entries(reader, request_id="late")
+    assert late["metadata"] == {}
+    [later] = await entries(reader, request_id="later", **{"from": (now() - timedelta(minutes=1)).isoformat()})
+    assert later["metadata"] == {"happened_at": happened.isoformat()}
