@@ -31,7 +31,7 @@ _PAGE = ("pageSize", "maximumPageSize", "nextPageToken")
 _HISTORY = (*_RUN, *_PAGE, "waitNewEvent", "historyEventFilterType", "skipArchival")
 _QUEUE = re.compile(r"omium-[a-z_]+")
 _QUEUE_QUERY = re.compile(rf'TaskQueue="{_QUEUE.pattern}"')
-_RUN_ID = re.compile(r"[0-9a-f-]{36}")
+_RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REST = re.compile(r"[A-Za-z0-9_:-]+(?:[/.][A-Za-z0-9_:-]+)*")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 #: What Temporal can do to a run behind the platform's back: its rows would tell another story.

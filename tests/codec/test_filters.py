@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.temporal_ui.filters import of_tenant
-from omium_core.errors import InvalidInput
+from api.temporal_ui.rules import Asked, call_for
+from omium_core.errors import InvalidInput, NotFound
 
 TENANT = UUID(int=7)
 OWN = f"Tenant = '{TENANT}'"
@@ -77,3 +78,11 @@ def test_nothing_reaches_out_of_its_parentheses(typed: str) -> None:
             closed += depth == 0
         assert depth >= 0
     assert (depth, quote) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["-" * 36, "0" * 36, f"{UUID(int=1)}/x", str(UUID(int=10**37)).upper()])
+@pytest.mark.parametrize("what", [("signal", "pause"), ("cancel",)])
+def test_what_is_no_id_of_a_run_is_nowhere(name: str, what: tuple[str, ...]) -> None:
+    segments = ["namespaces", "default", "workflows", f"{TENANT}/{name}", *what]
+    with pytest.raises(NotFound):
+        call_for(Asked("POST", segments, {}, {}), TENANT, "default", "key:1")
