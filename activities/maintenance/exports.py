@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from pydantic_core import to_jsonable_python
 from sqlalchemy import ColumnElement, Table, func, select, update
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -161,9 +162,9 @@ class ExportActivities:
         async with self._database.system() as db:
             row = (await db.execute(query)).one_or_none()
         if row is not None:
-            shown = dict(zip(_ACCOUNT, (str(value) if value is not None else None for value in row), strict=True))
+            shown = to_jsonable_python(dict(zip(_ACCOUNT, row, strict=True)))
             key = f"{self._folder(export)}/tables/account/000000"
-            await self._objects.put(key, json.dumps(shown).encode() + b"\n")
+            await self._objects.put(key, json.dumps(shown, separators=(",", ":")).encode() + b"\n")
 
     async def _advance(self, part: PartInput, done: PartDone) -> None:
         # told from the beginning, so that a part that is written again counts once
