@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from activities.policies.parts import Part, missing
-from activities.tools.addresses import Address, AddressPolicy
+from activities.tools.addresses import Address, AddressPolicy, can_be_host, can_be_port
 from omium_core.errors import Problem
 
 #: Stands for a secret wherever a policy is shown.
@@ -37,6 +37,8 @@ def _address(url: str) -> str:
         raise PydanticCustomError("address", "Must begin with http:// or https:// and name a host.")
     if parts.userinfo:
         raise PydanticCustomError("address", "Must hold no user name or password; use a header.")
+    if not (can_be_host(parts.raw_host) and can_be_port(parts.port)):
+        raise PydanticCustomError("address", "Names a host or a port that cannot be.")
     return url
 
 

@@ -34,6 +34,16 @@ _DENIED: tuple[Network, ...] = tuple(
 )
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_IN_ADDRESS = re.compile(rf"(?:{_HOST.pattern}\.?|[0-9A-Fa-f:.]+)".encode())
+
+
+def can_be_host(raw_host: bytes) -> bool:
+    """Whether there can be such a host. `raw_host` is how an address is sent: ASCII, without brackets."""
+    return _IN_ADDRESS.fullmatch(raw_host) is not None
+
+
+def can_be_port(port: int | None) -> bool:
+    return port is None or 0 < port < 65536
 
 
 class AddressPolicy:

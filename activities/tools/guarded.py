@@ -18,7 +18,7 @@ import httpx
 from httpx_secure import SSRFProtectionError, httpx_ssrf_protection
 
 from activities.adapters.base import ToolFailed
-from activities.tools.addresses import Address, AddressPolicy
+from activities.tools.addresses import Address, AddressPolicy, can_be_host, can_be_port
 
 #: Seconds for which a client that is kept goes to the address that it judged, without asking for the name again.
 _PINNED_SECONDS = 60.0
@@ -76,7 +76,9 @@ class Guard:
             raise AddressRefused("The address must hold no user name or password; use a header.")
         if not url.host:
             raise ToolFailed("The address names no host.")
-        if url.port is not None and not 0 < url.port < 65536:
+        if not can_be_host(url.raw_host):
+            raise ToolFailed(f"The address names the host {url.host[:300]!r}, which cannot be.")
+        if not can_be_port(url.port):
             raise ToolFailed(f"The address names the port {url.port}, which cannot be.")
         found = await _addresses(url)
         for address in found:

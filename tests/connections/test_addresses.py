@@ -74,7 +74,11 @@ async def test_a_refused_address_is_not_even_connected_to(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://example.com", "file:///etc/passwd", "gopher://example.com", "http://user:pw@example.com", "http:///path"],
+    [
+        *("ftp://example.com", "file:///etc/passwd", "gopher://example.com", "http://user:pw@example.com"),
+        *("http:///path", "http://example.com:0", "http://example.com:65536", "http://127.0.0.1%00.example.com"),
+        *("http://example.com\\.evil.com", "http://%6cocalhost", f"http://{'a' * 300}.com", "http://[fe80::1%25lo]"),
+    ],
 )
 async def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(RemoteRefused):
