@@ -9,7 +9,15 @@ from fastapi import APIRouter, Depends, Response
 
 from api.auth.principal import Principal
 from api.deps import ApiKeys, requires
-from api.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyList, ApiKeyRotate, ApiKeyUpdate, ApiKeyView
+from api.schemas.api_keys import (
+    ApiKeyCreate,
+    ApiKeyCreated,
+    ApiKeyList,
+    ApiKeyRotate,
+    ApiKeyRotated,
+    ApiKeyUpdate,
+    ApiKeyView,
+)
 from api.schemas.common import PageQuery, listing
 
 router = APIRouter(prefix="/api-keys", tags=["api-keys"])
@@ -23,7 +31,8 @@ async def create(
     response: Response,
 ) -> ApiKeyCreated:
     """The answer holds the key itself, this once: it is stored nowhere."""
-    return _secret(await keys.create(caller, body), response)
+    _not_to_be_stored(response)
+    return await keys.create(caller, body)
 
 
 @router.get("", response_model=ApiKeyList)
@@ -53,17 +62,18 @@ async def update(
     return await keys.update(caller, key_id, body)
 
 
-@router.post("/{key_id}/rotate", response_model=ApiKeyCreated)
+@router.post("/{key_id}/rotate", response_model=ApiKeyRotated)
 async def rotate(
     key_id: UUID,
     keys: ApiKeys,
     caller: Annotated[Principal, requires("api_key:update")],
     response: Response,
     body: ApiKeyRotate | None = None,
-) -> ApiKeyCreated:
+) -> ApiKeyRotated:
     """A new key under the same id and with the same rights. The answer holds it, this once."""
+    _not_to_be_stored(response)
     wanted = body or ApiKeyRotate()
-    return _secret(await keys.rotate(caller, key_id, wanted.overlap_seconds), response)
+    return await keys.rotate(caller, key_id, wanted.overlap_seconds)
 
 
 @router.delete("/{key_id}", status_code=204)
@@ -73,6 +83,5 @@ async def revoke(key_id: UUID, keys: ApiKeys, caller: Annotated[Principal, requi
     return Response(status_code=204)
 
 
-def _secret(created: ApiKeyCreated, response: Response) -> ApiKeyCreated:
+def _not_to_be_stored(response: Response) -> None:
     response.headers["cache-control"] = "no-store"
-    return created

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
-from api.schemas.common import Instant, Request, Text
+from api.schemas.common import Instant, Line, Request, Text
 
-Name = Annotated[Text, Field(min_length=1, max_length=255)]
+Name = Annotated[Line, Field(min_length=1, max_length=255)]
 Scope = Literal["read", "write", "admin"]
 Scopes = Annotated[list[Scope], Field(min_length=1, max_length=10)]
 Permission = Annotated[Text, Field(min_length=1, max_length=100)]
@@ -71,10 +71,21 @@ class ApiKeyView(BaseModel):
     is_active: bool
 
 
-class ApiKeyCreated(ApiKeyView):
+class ApiKeyCreated(BaseModel):
     """With the key itself, which is shown this once and stored nowhere."""
 
+    id: UUID
+    name: str
+    prefix: str
     key: str
+    scopes: list[str]
+    expires_at: datetime | None
+
+
+class ApiKeyRotated(ApiKeyCreated):
+    """`previous_expires_at`: until when the key before works."""
+
+    previous_expires_at: datetime | None
 
 
 class ApiKeyList(BaseModel):

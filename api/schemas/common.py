@@ -34,6 +34,20 @@ def _storable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable)]
 
 
+def _on_one_line(text: str) -> str:
+    line = " ".join(text.split())
+    if not line:
+        raise ValueError("must not be blank")
+    # what joins letters and emoji is part of honest names
+    if not line.replace("\u200c", "").replace("\u200d", "").isprintable():
+        raise ValueError("must be printable")
+    return line
+
+
+#: A name that people read in a list: nothing that hides in it, no line breaks.
+Line = Annotated[Text, AfterValidator(_on_one_line)]
+
+
 def _in_utc(when: datetime) -> datetime:
     try:
         return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)

@@ -6,21 +6,11 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from api.schemas.common import Request, Text
+from api.schemas.common import Line, Request, Text
 
-
-def _named(name: str) -> str:
-    name = " ".join(name.split())
-    if not name:
-        raise ValueError("must not be blank")
-    if not name.isprintable():
-        raise ValueError("must be printable")
-    return name
-
-
-RoleName = Annotated[Text, Field(min_length=1, max_length=100), AfterValidator(_named)]
+RoleName = Annotated[Line, Field(min_length=1, max_length=100)]
 Description = Annotated[Text, Field(max_length=1000)]
 Permission = Annotated[Text, Field(min_length=1, max_length=100)]
 Permissions = Annotated[list[Permission], Field(max_length=500)]

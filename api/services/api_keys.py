@@ -10,7 +10,7 @@ from uuid import UUID
 
 from api.auth.permissions import permissions_of
 from api.auth.principal import Principal
-from api.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyUpdate, ApiKeyView
+from api.schemas.api_keys import ApiKeyCreate, ApiKeyCreated, ApiKeyRotated, ApiKeyUpdate, ApiKeyView
 from api.services.auditing import audited
 from api.wiring import Wiring
 from models.keys import ENVIRONMENT_NAMES, hash_key, new_key, visible_prefix
@@ -58,7 +58,7 @@ class ApiKeyService:
         async with self._process.database.transaction(caller.tenant_id) as session:
             await KeyRepository(session, caller.tenant_id).add(key)
             await audited(session, caller, "api_key.create", "api_key", key.id, new=_audited(key))
-        return ApiKeyCreated(**self.view(key).model_dump(), key=secret.key)
+        return ApiKeyCreated(**_recognised(key), key=secret.key)
 
     async def get(self, caller: Principal, key_id: UUID) -> ApiKeyView:
         async with self._process.database.transaction(caller.tenant_id) as session:
@@ -87,7 +87,7 @@ class ApiKeyService:
         self._process.authenticator.forget(key_id)
         return self.view(key)
 
-    async def rotate(self, caller: Principal, key_id: UUID, overlap_seconds: int) -> ApiKeyCreated:
+    async def rotate(self, caller: Principal, key_id: UUID, overlap_seconds: int) -> ApiKeyRotated:
         """A new key under the same id; the one so far works for `overlap_seconds` more, the one before it no more."""
         secret = self._new_secret()
         async with self._process.database.transaction(caller.tenant_id) as session:
@@ -102,7 +102,7 @@ class ApiKeyService:
             until = {"overlap_seconds": overlap_seconds, "prefix": key.key_prefix}
             await audited(session, caller, "api_key.rotate", "api_key", key.id, new=until)
         self._process.authenticator.forget(key_id)
-        return ApiKeyCreated(**self.view(key).model_dump(), key=secret.key)
+        return ApiKeyRotated(**_recognised(key), key=secret.key, previous_expires_at=key.previous_expires_at)
 
     async def revoke(self, caller: Principal, key_id: UUID) -> None:
         """It works nowhere any more, within a second."""
@@ -151,6 +151,11 @@ _SHOWN = {
     *("id", "name", "scopes", "rate_limit_per_minute", "rate_limit_per_hour", "expires_at", "created_at"),
     *("rotated_at", "revoked_at", "is_active"),
 }
+
+
+def _recognised(key: ApiKey) -> dict[str, Any]:
+    """What is told of a key beside the key itself."""
+    return {**key.model_dump(include={"id", "name", "scopes", "expires_at"}), "prefix": key.key_prefix}
 
 
 def _audited(key: ApiKey) -> dict[str, Any]:

@@ -41,13 +41,14 @@ async def test_key_is_shown_once(admin: httpx.AsyncClient, as_caller: Caller, da
     key = created["key"]
     assert re.fullmatch(r"omium_dev_[0-9A-Za-z]{32}", key)
     assert key.startswith(created["prefix"])
-    assert (created["scopes"], created["expires_at"], created["is_active"]) == (["read"], None, True)
-    assert created["created_by"] is None, "keys belong to the tenant: made by a key, it has no person at all"
+    assert created.keys() == {"id", "name", "prefix", "key", "scopes", "expires_at"}
+    assert (created["name"], created["scopes"], created["expires_at"]) == ("ours", ["read"], None)
     assert await status(as_caller, key) == 200
 
     shown = await admin.get(f"/api/v1/api-keys/{created['id']}")
     listed = await admin.get("/api/v1/api-keys")
     assert "key" not in shown.json()
+    assert shown.json()["created_by"] is None, "keys belong to the tenant: made by a key, it has no person at all"
     assert created["id"] in [entry["id"] for entry in listed.json()["api_keys"]]
     assert listed.json().keys() >= {"total", "limit", "next_cursor", "page", "per_page"}
     assert key not in shown.text + listed.text
@@ -75,6 +76,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"rate_limit_per_minute": 201}, "rate_limit_per_minute"),
     ({"rate_limit_per_hour": 4001}, "rate_limit_per_hour"),
     ({"name": ""}, "name"),
+    ({"name": " \t"}, "name"),
+    ({"name": "night\u202ejobs"}, "name"),
     ({"owner": "me"}, "owner"),
 ]
 
@@ -96,7 +99,7 @@ async def test_nobody_makes_a_key_that_may_do_more_than_himself(admin: httpx.Asy
             answer = await narrow.post("/api/v1/api-keys", json={"name": "more", **body})
             assert (answer.status_code, answer.json()["error"]["code"]) == (403, "AUTH_INSUFFICIENT_PERMISSIONS")
         same = await made(narrow, scopes=["read"], permissions=["execution:read"])
-        assert same["permissions"] == ["execution:read"]
+        assert (await narrow.get(f"/api/v1/api-keys/{same['id']}")).json()["permissions"] == ["execution:read"]
         # a new secret of a key that holds more would be that key
         mighty = await made(admin, scopes=["admin"])
         assert (await narrow.post(f"/api/v1/api-keys/{mighty['id']}/rotate")).status_code == 403

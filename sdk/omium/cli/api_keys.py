@@ -67,7 +67,9 @@ def create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scopes: Scopes = "read,write",
     permissions: Permissions = None,
-    expires_in_days: Annotated[int | None, typer.Option(min=1, help="When it ends; never without it.")] = None,
+    expires_in_days: Annotated[
+        int | None, typer.Option(min=1, max=36_500, help="When it ends; never without it.")
+    ] = None,
     rate_limit: Annotated[
         int | None, typer.Option(min=1, help="Requests a minute to executions, checkpoints and failures.")
     ] = None,
@@ -163,6 +165,14 @@ def _show_secret(made: CreatedApiKey, as_json: bool) -> None:
     if as_json:
         print_json(made)
         return
-    _show(made)
+    show_fields(
+        [
+            ("key", cell(made.get("id"))),
+            ("name", cell(made.get("name"))),
+            ("begins with", cell(made.get("prefix"))),
+            ("scopes", cell(", ".join(made.get("scopes", [])))),
+            ("expires", moment(made.get("expires_at"))),
+        ]
+    )
     typer.echo(f"\n{plain(made.get('key'))}\n")
     typer.echo("This is the only time that the key is shown.", err=True)

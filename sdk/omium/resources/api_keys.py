@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from omium.calls import ClientT, Request, Resource, endpoint, operation
-from omium.types import ApiKey, ApiKeyPage, CreatedApiKey, Limits
+from omium.types import ApiKey, ApiKeyPage, CreatedApiKey, Limits, RotatedApiKey
 
 
 class ApiKeys(Resource[ClientT]):
@@ -88,7 +88,7 @@ class ApiKeys(Resource[ClientT]):
         return Request("PATCH", endpoint("api-keys", key_id), body=body)
 
     @operation
-    def rotate(self, key_id: str, overlap_seconds: int | None = None) -> Request[CreatedApiKey]:
+    def rotate(self, key_id: str, overlap_seconds: int | None = None) -> Request[RotatedApiKey]:
         """A new key under the same id. The one so far works for `overlap_seconds` more: an hour, if it is not given."""
         return Request("POST", endpoint("api-keys", key_id, "rotate"), body={"overlap_seconds": overlap_seconds})
 

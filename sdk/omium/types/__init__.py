@@ -32,6 +32,7 @@ from omium.types.keys import Limits as Limits
 from omium.types.keys import Quota as Quota
 from omium.types.keys import Quotas as Quotas
 from omium.types.keys import RequestLimit as RequestLimit
+from omium.types.keys import RotatedApiKey as RotatedApiKey
 from omium.types.people import Invitation as Invitation
 from omium.types.people import InvitationPage as InvitationPage
 from omium.types.people import Me as Me

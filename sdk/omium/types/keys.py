@@ -28,10 +28,21 @@ class ApiKey(TypedDict, total=False):
     is_active: bool
 
 
-class CreatedApiKey(ApiKey, total=False):
+class CreatedApiKey(TypedDict, total=False):
     """With the key itself, which is shown this once."""
 
+    id: str
+    name: str
+    prefix: str
     key: str
+    scopes: list[str]
+    expires_at: str | None
+
+
+class RotatedApiKey(CreatedApiKey, total=False):
+    """`previous_expires_at`: until when the key before works."""
+
+    previous_expires_at: str | None
 
 
 class ApiKeyPage(Page, total=False):
