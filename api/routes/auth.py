@@ -29,7 +29,7 @@ from api.schemas.auth import (
 )
 from api.schemas.common import PageQuery, Text, listing
 from api.services.sessions import SignedIn
-from omium_core.errors import NotAuthenticated
+from omium_core.errors import NotAuthenticated, TokenExpired
 
 router = APIRouter(prefix="/auth", tags=["auth"])
 keys = APIRouter(prefix="/.well-known", tags=["auth"])
@@ -77,14 +77,20 @@ async def refresh(body: RefreshRequest, sessions: PersonSessions, origin: Sender
 async def logout(
     sessions: PersonSessions, process: Process, request: Request, origin: Sender, body: LogoutRequest | None = None
 ) -> Response:
-    """Ends the session of the access token in the header, or of the refresh token in the body."""
+    """Ends the session of the access token in the header, or of the refresh token in the body if there is none, or it is over."""
     token = bearer_token(request.scope["headers"])
+    refresh_token = body.refresh_token if body is not None else None
+    caller = None
     if token is not None:
-        caller = await process.people.authenticator.authenticate(token)
-    elif body is not None and body.refresh_token is not None:
-        caller = await sessions.principal_of_refresh(body.refresh_token)
-    else:
-        raise NotAuthenticated("Send the access token as Authorization: Bearer, or refresh_token in the body.")
+        try:
+            caller = await process.people.authenticator.authenticate(token)
+        except TokenExpired:
+            if refresh_token is None:
+                raise
+    if caller is None:
+        if refresh_token is None:
+            raise NotAuthenticated("Send the access token as Authorization: Bearer, or refresh_token in the body.")
+        caller = await sessions.principal_of_refresh(refresh_token)
     await sessions.end(caller, None, everywhere=body is not None and body.everywhere, origin=origin)
     return Response(status_code=204)
 
@@ -149,7 +155,7 @@ async def me(people: SignIn, caller: Self) -> Any:
         "mfa_enabled": account is not None and account.mfa_enabled,
         "tenant_id": caller.tenant_id,
         "user": person or None,
-        "api_key": {"id": caller.key_id} if caller.key_id else None,
+        "api_key": {**found.key.model_dump(), "prefix": found.key.key_prefix} if found.key else None,
         "tenant": found.tenant.model_dump(),
         "roles": list(found.roles),
         "permissions": sorted(caller.permissions),

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from pydantic import AliasChoices, BaseModel, Field
 
-from api.schemas.common import Request, Text
+from api.schemas.common import Line, Request, Text
 
 #: As it is typed; what is no address is told by `api.auth.emails`.
 Email = Annotated[Text, Field(min_length=3, max_length=254)]
 Password = Annotated[Text, Field(min_length=1, max_length=256)]
-PersonName = Annotated[Text, Field(min_length=1, max_length=100)]
+PersonName = Annotated[Line, Field(min_length=1, max_length=100)]
+TenantName = Annotated[Line, Field(min_length=1, max_length=255)]
 Token = Annotated[Text, Field(min_length=1, max_length=4096)]
 #: Of an authenticator app, or a recovery code.
 Code = Annotated[Text, Field(min_length=1, max_length=32)]
@@ -27,7 +28,7 @@ class RegisterRequest(Request):
     password: Password
     first_name: PersonName | None = None
     last_name: PersonName | None = None
-    tenant_name: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+    tenant_name: TenantName | None = None
 
 
 class LoginRequest(Request):
@@ -150,8 +151,12 @@ class TenantMembership(TenantRef):
     current: bool
 
 
-class KeyView(BaseModel):
+class KeyShort(BaseModel):
     id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    expires_at: datetime | None
 
 
 class MeView(BaseModel):
@@ -169,7 +174,7 @@ class MeView(BaseModel):
     created_at: datetime | None
     tenant_id: UUID
     user: RegisteredUser | None
-    api_key: KeyView | None
+    api_key: KeyShort | None
     tenant: TenantRef
     roles: list[str]
     permissions: list[str]

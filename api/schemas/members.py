@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.schemas.auth import Email, TenantRef
+from api.schemas.auth import Email, TenantName, TenantRef
 from api.schemas.common import Request, Text
 
 #: A role by its name or its id.
@@ -102,5 +102,5 @@ class TenantView(TenantRef):
 class TenantUpdate(Request):
     """What is not named stays as it is."""
 
-    name: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+    name: TenantName | None = None
     billing_email: Email | None = None

@@ -204,8 +204,8 @@ class SessionService:
 
     async def list(self, caller: Principal, page: Page) -> Listing[Session]:
         """Where the caller is signed in to this tenant."""
-        if caller.user_id is None:
-            raise NotPermitted("An API key has no sessions.")
+        if caller.user_id is None or caller.session_id is None:
+            raise NotPermitted("An API key has no sessions, nor does it see those of who made it.")
         async with self._process.database.transaction(caller.tenant_id) as session:
             return await SessionRepository(session, caller.tenant_id).list(page, user_id=caller.user_id)
 

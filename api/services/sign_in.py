@@ -18,9 +18,10 @@ from api.services.sessions import SessionService, SignedIn
 from api.services.sign_up import SignUpService
 from api.wiring import Wiring
 from models.repositories.identity import Accounts, Membership
+from models.repositories.keys import KeyRepository
 from models.repositories.members import MemberRepository
 from models.repositories.sessions import Sessions
-from models.tables import Account, Tenant, User
+from models.tables import Account, ApiKey, Tenant, User
 from models.tables.base import now
 from omium_core.errors import EmailUnavailable, MfaRequired, NotAuthenticated, NotPermitted, SignUpClosed
 
@@ -37,6 +38,7 @@ class Me:
     tenant: Tenant
     roles: tuple[str, ...]
     memberships: Sequence[Membership]
+    key: ApiKey | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,9 @@ class SignInService:
             return Me(here.user, account, here.tenant, here.roles, memberships)
         async with self._process.database.transaction(caller.tenant_id) as session:
             tenant = await MemberRepository(session, caller.tenant_id).tenant()
-        return Me(None, None, tenant, (), [])
+            keys = KeyRepository(session, caller.tenant_id)
+            key = await keys.get(caller.key_id) if caller.key_id is not None else None
+        return Me(None, None, tenant, (), [], key)
 
     async def _enter(self, identity: Identity, tenant_id: UUID | None, origin: Origin) -> SignedIn:
         """The person's account, made at the first sign-in where the provider is somewhere else."""

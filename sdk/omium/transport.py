@@ -68,7 +68,7 @@ def request_arguments(request: Request[Any], connection: Connection) -> dict[str
     """
     if request.needs_key and connection.api_key is None and connection.access_token is None:
         raise ConfigurationError(
-            "No API key is set. Set OMIUM_API_KEY, or run `omium config set api_key KEY`; "
+            "No API key is set. Set OMIUM_API_KEY, run `omium config set api_key KEY`, or sign in with `omium auth login`; "
             "a local stack started with `omium up` needs neither in the folder where it was started."
         )
     headers: dict[str, str] = {}

@@ -87,6 +87,12 @@ def test_people_work_from_the_command_line(mails: Mails, tmp_path: Path) -> None
     me = json.loads(done("auth", "whoami", "--json"))
     assert (me["email"], me["roles"], me["email_verified"]) == (owner, ["owner"], True)
 
+    made = json.loads(done("api-keys", "create", "--name", "Production Key", "--scopes", "read,write", "--json"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMIUM_API_KEY", made["key"])
+        assert f"Production Key ({made['prefix']}" in done("auth", "whoami")
+    assert run("api-keys", "create", "--name", "x", "--expires-in-days", "999999999").exit_code == 2
+
     done("roles", "create", "--name", "Night shift", "--permission", "execution:read", "--permission", "member:read")
     assert "Invited" in done("members", "invite", guest, "--role", "Night shift")
     token = mails(guest, "Invitation")

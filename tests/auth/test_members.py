@@ -268,12 +268,15 @@ async def test_profile_of_the_tenant(sign_up: SignUp, app: FastAPI, mailbox: Mai
 
 async def test_api_key_asks_who_it_is(sign_up: SignUp, app: FastAPI, database: Database, settings: Settings) -> None:
     owner = await sign_up()
-    key = await add_key(database, owner.tenant_id, settings.api_key_pepper.get_secret_value(), "read")
+    pepper = settings.api_key_pepper.get_secret_value()
+    key = await add_key(database, owner.tenant_id, pepper, "read", user_id=owner.user_id)
     async with client_of(app) as client:
         client.headers["x-api-key"] = key
         me = (await client.get("/auth/me")).json()
         assert (me["email"], me["tenant"]["id"]) == (None, str(owner.tenant_id))
-        assert UUID(me["api_key"]["id"])
+        assert UUID(me["api_key"].pop("id"))
+        assert me["api_key"] == {"name": "test", "prefix": key[:18], "scopes": ["read"], "expires_at": None}
+        assert code_of(await client.get("/auth/sessions")) == (403, "AUTH_INSUFFICIENT_PERMISSIONS")
         for path, body in (
             ("switch-tenant", {"tenant_id": str(owner.tenant_id)}),
             ("change-password", {"current_password": PASSWORD, "new_password": "quite another one"}),

@@ -123,8 +123,11 @@ async def test_expired_token_has_a_code_of_its_own(app: FastAPI, sign_up: SignUp
     claims = jwt.decode(person.token, options={"verify_signature": False})
     header = {"kid": jwt.get_unverified_header(person.token)["kid"]}
     async with client_of(app, signed(claims, header, ring, iat=NOW - 7200, exp=NOW - 3600)) as client:
-        answer = await client.get("/auth/me")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "AUTH_TOKEN_EXPIRED")
+        for answer in (await client.get("/auth/me"), await client.post("/auth/logout")):
+            assert (answer.status_code, answer.json()["error"]["code"]) == (401, "AUTH_TOKEN_EXPIRED")
+        body = {"refresh_token": person.answer["refresh_token"]}
+        assert (await client.post("/auth/logout", json=body)).status_code == 204, "who comes late may still sign out"
+    assert (await person.http.get("/auth/me")).status_code == 401
 
 
 async def test_a_token_that_was_verified_still_ends(settings: Settings) -> None:

@@ -102,7 +102,7 @@ def whoami(as_json: JsonFlag = False) -> None:
     tenants = [f"{item.get('slug')}{' (here)' if item.get('current') else ''}" for item in me.get("tenants", [])]
     show_fields(
         [
-            ("who", cell(me.get("email") or "an API key")),
+            ("who", cell(me.get("email") or _key(me.get("api_key") or {}))),
             ("name", cell(me.get("full_name"))),
             ("tenant", cell(me.get("tenant", {}).get("slug"))),
             ("roles", cell(", ".join(me.get("roles", [])))),
@@ -220,6 +220,10 @@ def mfa_disable() -> None:
     with connect() as client:
         answer = client.auth.disable_mfa(_password(False), typer.prompt("Code"))
     typer.echo(plain(answer.get("message")))
+
+
+def _key(key: Mapping[str, Any]) -> str:
+    return f"the API key {key.get('name')} ({key.get('prefix')}…; {', '.join(key.get('scopes', []))})"
 
 
 def _password(from_stdin: bool, *, new: bool = False) -> str:

@@ -43,6 +43,14 @@ class Membership(TenantRef, total=False):
     current: bool
 
 
+class KeyShort(TypedDict, total=False):
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    expires_at: str | None
+
+
 class Me(TypedDict, total=False):
     """Who is asking: a person, or an API key, which has no fields of a person."""
 
@@ -58,6 +66,7 @@ class Me(TypedDict, total=False):
     roles: list[str]
     permissions: list[str]
     tenants: list[Membership]
+    api_key: KeyShort | None
 
 
 class Told(TypedDict, total=False):
