@@ -100,6 +100,8 @@ class ExternalAgents:
         self._late: set[asyncio.Task[None]] = set()
         self._ended_badly = 0
         self._asking: asyncio.Task[str | None] | None = None
+        #: What the service said instead of a kickoff's id.
+        self._lost = "the answer to its kickoff was lost."
 
     async def run(
         self,
@@ -136,7 +138,7 @@ class ExternalAgents:
         failure: StepError
         if kickoff_id is None:
             failure = ExternalUnknown(
-                "Nobody can tell whether the external agent was started: the answer to its kickoff was lost. "
+                f"Nobody can tell whether the external agent was started: {self._lost} "
                 "Look at the service, then retry the run to start the agent once more."
             )
         else:
@@ -192,6 +194,7 @@ class ExternalAgents:
                 await effects.write(session, effects.failed(session, key, error.message))
             elif not client.can_find and not target.options.get("idempotent"):
                 log.warning("the answer to a kickoff was lost", connection=target.id, reason=error.message)
+                self._lost = error.message
                 return None
             said = f"The external agent was not started: {error.message}"
             if isinstance(error, RemoteRefused):
