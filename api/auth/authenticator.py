@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from api.auth.keys import KeyAuthenticator
 from api.auth.people import PersonAuthenticator
 from api.auth.principal import Principal
+from omium_core.errors import NotAuthenticated
 
 #: Beneath the protected prefix, and open all the same: what people use who have no credential yet. Exact paths.
 OPEN_PATHS = frozenset(
@@ -41,10 +42,19 @@ class Authenticator:
 
     async def authenticate(self, headers: Sequence[tuple[bytes, bytes]]) -> Principal:
         """The principal, or `NotAuthenticated`. Where both are sent, the API key counts."""
+        _check_once(headers)
         token = bearer_token(headers)
         if token is not None:
             return await self._people.authenticate(token)
         return await self._keys.authenticate(headers)
+
+
+def _check_once(headers: Sequence[tuple[bytes, bytes]]) -> None:
+    """Two credentials of one kind could be one caller to a proxy and another one here."""
+    names = [name for name, _ in headers]
+    for credential in (b"x-api-key", b"authorization"):
+        if names.count(credential) > 1:
+            raise NotAuthenticated(f"The header {credential.decode()} was sent more than once.")
 
 
 def bearer_token(headers: Sequence[tuple[bytes, bytes]]) -> str | None:

@@ -57,6 +57,16 @@ async def test_key_is_shown_once(admin: httpx.AsyncClient, as_caller: Caller, da
     assert key not in str(stored), "only its HMAC is stored"
 
 
+async def test_key_that_is_sent_twice_counts_for_nobody(admin: httpx.AsyncClient, as_caller: Caller) -> None:
+    key = (await made(admin))["key"]
+    async with as_caller(None) as client:
+        for name, value in (("x-api-key", key), ("authorization", f"Bearer {key}")):
+            assert (await client.get(LOOK, headers=[(name, value)])).status_code == 200
+            for pair in ((value, "other"), ("other", value), (value, value)):
+                answer = await client.get(LOOK, headers=[(name, one) for one in pair])
+                assert answer.status_code == 401, "a proxy may have looked at the other one"
+
+
 async def test_answer_with_a_key_is_not_to_be_stored(admin: httpx.AsyncClient) -> None:
     answer = await admin.post("/api/v1/api-keys", json={"name": "ours"})
     assert answer.headers["cache-control"] == "no-store"
