@@ -35,6 +35,8 @@ def environment(directory: DataDir, secrets: Secrets, ports: Mapping[str, int], 
         "OMIUM_STORE_PATH": str(directory.objects),
         "OMIUM_API_HOST": HOST,
         "OMIUM_API_PORT": str(ports["api"]),
+        # another address is the user's to say, for a stack behind a proxy
+        "OMIUM_PUBLIC_URL": os.environ.get("OMIUM_PUBLIC_URL") or f"http://{HOST}:{ports['api']}",
         "OMIUM_API_KEY_PEPPER": secrets.api_key_pepper,
         "OMIUM_MASTER_KEY": secrets.master_key,
         "OMIUM_BOOTSTRAP_API_KEY": secrets.api_key,
