@@ -60,6 +60,7 @@ from api.routes import (
 )
 from api.temporal_ui.proxy import open_temporal_ui
 from api.wiring import Wiring
+from api.wording import describe_operations
 from models.database import open_database
 from omium_core.settings import FRAMEWORKS, Settings
 
@@ -115,7 +116,6 @@ def create_app(settings: Settings) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title="Omium",
         version="0.1.0",
-        description="Durable runs of AI agents: register a workflow, execute it, steer it, read its checkpoints.",
         lifespan=lifespan,
         redirect_slashes=False,
     )
@@ -152,6 +152,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for resource in resources:
         app.include_router(resource.router, prefix=PREFIX)
+    describe_operations(app, PREFIX + "/")
     describe_credentials(app, PREFIX + "/")
     describe_refusals(app, PREFIX + "/")
     app.include_router(sign_in.router)

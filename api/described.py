@@ -9,8 +9,17 @@ from fastapi import FastAPI
 from api.auth.authenticator import is_open
 
 _SCHEMES = {
-    "APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-    "HTTPBearer": {"type": "http", "scheme": "bearer"},
+    "APIKeyHeader": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-API-Key",
+        "description": "A key of `POST /api/v1/api-keys`: `omium_<environment>_<32 characters>`.",
+    },
+    "HTTPBearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "An access token of `POST /api/v1/auth/login`, or an API key.",
+    },
 }
 
 

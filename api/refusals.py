@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel, Field
 
+from omium_core.errors import ConfigurationError, OmiumError
+
 
 class ErrorBody(BaseModel):
     """`code` is stable; `details` differs by code. `request_id` is also in the header `x-request-id`."""
 
-    code: str = Field(examples=["INVALID_INPUT"])
-    message: str
-    details: dict[str, Any]
-    request_id: str
+    code: str = Field(description="What went wrong, for programs", examples=["CHECKPOINT_NOT_FOUND"])
+    message: str = Field(description="The same for people", examples=["No checkpoint has this id."])
+    details: dict[str, Any] = Field(examples=[{"checkpoint_id": "01a203d5-abab-76ed-bcbd-95ba04bd2ec5"}])
+    request_id: str = Field(examples=["req_01a203d65e1d74cc83f3a87cbfdfa589"])
 
 
 class ErrorAnswer(BaseModel):
@@ -33,40 +37,76 @@ _MEANINGS = {
     414: "The address is too long",
     415: "The body is no JSON, or compressed",
     422: "The request is understood, and wrong: `details.errors` names the fields",
+    424: "A service outside, which this needs, did not do what was asked of it",
     429: "Too many requests, or a quota is used up; Retry-After says when to come again",
     431: "The headers are too large",
+    500: "A fault of this installation. Trying again does not help; `request_id` is what its operators look for",
     503: "A part that is needed does not answer now; Retry-After says when to come again",
 }
+#: What may be answered wherever it was asked, before a route is looked for, or when one breaks.
+_EVERYWHERE = (400, 414, 431, 500)
+#: The routes that ask a service outside.
+_OUTSIDE = re.compile(r"/external-connections/\{connection_id\}/(inputs|execute|status)(/|$)")
 
-_HEADERS = {"x-request-id": {"schema": {"type": "string"}, "description": "The request's id"}}
-_REFERENCE = {"$ref": "#/components/schemas/ErrorAnswer"}
+_SECONDS = {"schema": {"type": "integer"}, "description": "Seconds after which to come again"}
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "`Bearer`"}},
+    429: {
+        "Retry-After": _SECONDS,
+        "RateLimit-Limit": {"schema": {"type": "integer"}, "description": "Requests in the window that is full"},
+        "RateLimit-Remaining": {"schema": {"type": "integer"}, "description": "What is left of them: 0"},
+        "RateLimit-Reset": {"schema": {"type": "integer"}, "description": "Seconds until the next one is taken"},
+    },
+    424: {"Retry-After": _SECONDS},
+    503: {"Retry-After": _SECONDS},
+}
 
 
 def describe_refusals(app: FastAPI, prefix: str) -> None:
-    """From here on the description says of each route beneath `prefix` how it refuses."""
+    """From here on the description says of each route how it refuses: beneath `prefix` in all ways, elsewhere in few."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = made()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "ErrorAnswer" in schemas:
+        components = document.setdefault("components", {})
+        if "responses" in components:
             return document
+        schemas = components.setdefault("schemas", {})
         described = ErrorAnswer.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= {**described.pop("$defs"), "ErrorAnswer": described}
         # the framework's own, which no answer has
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
+        components["responses"] = {_name(status): _refusal(status) for status in _MEANINGS}
         for path, operations in document["paths"].items():
-            if path.startswith(prefix):
-                for operation in operations.values():
-                    operation["responses"] |= {
-                        str(status): {
-                            "description": meaning,
-                            "headers": _HEADERS,
-                            "content": {"application/json": {"schema": _REFERENCE}},
-                        }
-                        for status, meaning in _MEANINGS.items()
-                    }
+            statuses = [status for status in _MEANINGS if status != 424 or _OUTSIDE.search(path)]
+            for operation in operations.values():
+                operation["responses"] |= {
+                    str(status): {"$ref": f"#/components/responses/{_name(status)}"}
+                    for status in (statuses if path.startswith(prefix) else _EVERYWHERE)
+                }
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _name(status: int) -> str:
+    return f"Refused{status}"
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    codes = sorted({error.code for error in _family(OmiumError) if error.status == status} - {ConfigurationError.code})
+    return {
+        "description": f"{_MEANINGS[status]}. Codes: {', '.join(f'`{code}`' for code in codes)}.",
+        "headers": {
+            "X-Request-ID": {"schema": {"type": "string"}, "description": "The request's id"},
+            **_HEADERS.get(status, {}),
+        },
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}},
+    }
+
+
+def _family(error: type[OmiumError]) -> Iterator[type[OmiumError]]:
+    yield error
+    for kind in error.__subclasses__():
+        yield from _family(kind)
