@@ -150,8 +150,14 @@ async def _record_state(db: AsyncSession, state: StateInput) -> None:
         await note_steering(
             db, state.tenant_id, state.execution_id, "execution.pause", state.actor, new={"reason": state.note}
         )
-    elif not parked and stood is not None and (stood.status == "rolled_back" or stood.reason in _HOLDS):
+    elif stood is not None and _is_held(stood.status, stood.reason) and not _is_held(state.status, state.reason):
+        # also one that goes back to waiting for an answer or a vote
         await note_steering(db, state.tenant_id, state.execution_id, "execution.resume", state.actor)
+
+
+def _is_held(status: str, reason: str | None) -> bool:
+    """Whether it stands still until somebody says otherwise."""
+    return status == "rolled_back" or reason in _HOLDS
 
 
 def _waits_for_people() -> ColumnElement[bool]:

@@ -80,6 +80,20 @@ async def test_waiting_is_no_steering(database: Database, tenant: UUID, records:
     assert await entries(database, tenant) == []
 
 
+async def test_a_run_that_is_resumed_to_wait_for_an_answer(
+    database: Database, tenant: UUID, records: RunRecords
+) -> None:
+    row = await add_execution(database, tenant, status="running")
+    await record(records, row, "paused", "operator", "ann")
+    await record(records, row, "paused", "approval", "ben")
+    await record(records, row, "running", "", "ben")
+    pause, resume = await entries(database, tenant)
+    assert [(entry.action, entry.new_values) for entry in (pause, resume)] == [
+        ("execution.pause", {"by": "ann", "reason": "tired"}),
+        ("execution.resume", {"by": "ben"}),
+    ]
+
+
 async def test_what_temporal_ended(database: Database, tenant: UUID, records: RunRecords) -> None:
     row = await add_execution(database, tenant, status="running")
     end = FinishInput(str(tenant), str(row.execution), 0, "failed", None, "workflow_ended", "It was terminated.")
