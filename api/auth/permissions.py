@@ -92,7 +92,6 @@ ADMINISTER = frozenset(
         "audit:export",
         "tenant:update",
         "tenant:export",
-        "key:rotate",
     }
 )
 
