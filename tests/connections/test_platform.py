@@ -137,6 +137,9 @@ def test_from_the_command_line(
     shown = run("connections", "get", connection_id)
     assert TOKEN[-4:] in shown.stdout
     assert TOKEN not in made.output + shown.output
+    changed = run("connections", "update", connection_id, "--metadata", '{"meta": {"team": "blue"}}', "--json")
+    assert json.loads(changed.stdout)["metadata"] == {"meta": {"team": "blue"}}
+    assert run("connections", "update", connection_id).exit_code == 2
     double.token = "another-one"
     assert run("connections", "test", connection_id).exit_code == 1
     assert run("connections", "delete", connection_id).exit_code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -126,16 +126,31 @@ def update(
     token_file: TokenFile = None,
     new_token: Annotated[bool, typer.Option("--new-token", help="Ask for a new token.")] = False,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Whether it is used.")] = None,
+    assistant: Assistant = None,
+    team: Team = None,
+    user: User = None,
+    models: Models = None,
+    default: Default = None,
+    metadata: Metadata = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Change a connection. Runs use it as it is now within seconds, a new token too."""
-    token = _token(token_file) if new_token or token_file else None
-    if name is None and url is None and token is None and active is None:
+    changes: dict[str, Any] = {
+        "connection_name": name,
+        "url": url,
+        "token": _token(token_file) if new_token or token_file else None,
+        "is_active": active,
+        "assistant_id": assistant,
+        "team_id": team,
+        "user_id": user,
+        "models": models or None,
+        "default": default,
+        "metadata": json_option(metadata, "--metadata") if metadata is not None else None,
+    }
+    if all(value is None for value in changes.values()):
         fail("Say what is to change, for instance with --new-token.", code=2)
     with connect() as client:
-        connection = client.connections.update(
-            connection_id, connection_name=name, url=url, token=token, is_active=active
-        )
+        connection = client.connections.update(connection_id, **changes)
     _show(connection, as_json)
 
 
