@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import structlog
 from limits.aio.storage import MemoryStorage, RedisStorage
@@ -15,6 +17,9 @@ from omium_core.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 
+_ADDRESS = re.compile(
+    r"rediss?://(?:[^@/\s]*@)?(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?:/[0-9]*)?(?:\?\S*)?"
+)
 #: How often, in seconds, windows that are over are removed from memory.
 SWEEP_SECONDS = 30.0
 #: How long, in seconds, requests are counted in memory after Redis did not answer.
@@ -132,8 +137,13 @@ def _until_free(window: Window, before: int, count: int, left: float) -> float:
 
 
 def _redis(address: str) -> RedisStorage:
-    if not address.startswith(("redis://", "rediss://")):
-        raise ConfigurationError("OMIUM_RATE_LIMIT_STORE must be memory, or redis://host:port/number.")
+    if not _ADDRESS.fullmatch(address):
+        # without saying what it is: it may hold a password
+        raise ConfigurationError("OMIUM_RATE_LIMIT_STORE must be memory, or redis://user:password@host:port/number.")
+    if find_spec("redis") is None:
+        raise ConfigurationError(
+            "OMIUM_RATE_LIMIT_STORE names a Redis, but the client for it is not installed: install the extra `redis`."
+        )
     try:
         return RedisStorage(
             f"async+{address}",
@@ -144,6 +154,4 @@ def _redis(address: str) -> RedisStorage:
             socket_connect_timeout=0.5,
         )
     except LibraryError as error:
-        raise ConfigurationError(
-            "OMIUM_RATE_LIMIT_STORE names a Redis, but the client for it is not installed: install the extra `redis`."
-        ) from error
+        raise ConfigurationError(f"OMIUM_RATE_LIMIT_STORE names a Redis that cannot be used: {error}.") from error

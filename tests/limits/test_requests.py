@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,24 @@ async def test_time_until_the_next_request_is_taken_is_right(monkeypatch: pytest
         assert fourth - first > 30, "about three in a minute"
 
 
-def test_store_must_be_known() -> None:
-    with pytest.raises(ConfigurationError, match="OMIUM_RATE_LIMIT_STORE"):
-        windows.Windows("memcached://somewhere")
+@pytest.mark.parametrize(
+    "store", ["memcached://somewhere", "redis://", "redis:///0", "redis://host:port/0", "redis://host:6379/first", ""]
+)
+def test_store_must_be_known(store: str) -> None:
+    with pytest.raises(ConfigurationError, match="OMIUM_RATE_LIMIT_STORE must be"):
+        windows.Windows(store)
+
+
+def test_store_needs_its_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ConfigurationError, match="install the extra `redis`"):
+        windows.Windows("rediss://omium:p%40ss@redis.example.com:6379/0")
+
+
+async def test_store_that_is_away_stops_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+    counted, minute = windows.Windows(f"redis://:secret@127.0.0.1:{free_port()}/0"), windows.Window("somebody", 2, 60)
+    assert [await counted.take(minute) for _ in range(3)] == [True, True, False]
+    assert (await counted.standing(minute)).remaining == 0
+    told = "".join(capsys.readouterr())
+    assert told.count("the store of rate limits does not answer") == 1, "and not again for every request"
+    assert "secret" not in told
