@@ -102,8 +102,10 @@ class SignInService:
             return Me(here.user, account, here.tenant, here.roles, memberships)
         async with self._process.database.transaction(caller.tenant_id) as session:
             tenant = await MemberRepository(session, caller.tenant_id).tenant()
-            keys = KeyRepository(session, caller.tenant_id)
-            key = await keys.get(caller.key_id) if caller.key_id is not None else None
+            key = await KeyRepository(session, caller.tenant_id).find(caller.key_id) if caller.key_id else None
+        if key is None:
+            # it was revoked a moment ago
+            raise NotAuthenticated("The API key is unknown, expired or revoked.")
         return Me(None, None, tenant, (), [], key)
 
     async def _enter(self, identity: Identity, tenant_id: UUID | None, origin: Origin) -> SignedIn:

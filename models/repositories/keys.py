@@ -89,12 +89,19 @@ class KeyRepository(Repository):
         self.session.add(key)
         await self.session.flush()
 
-    async def get(self, key_id: UUID, *, lock: bool = False) -> ApiKey:
+    async def find(self, key_id: UUID, *, lock: bool = False) -> ApiKey | None:
         """A key that was not revoked; one that was is as gone as one that never was."""
         query = select(ApiKey).where(
             col(ApiKey.tenant_id) == self.tenant_id, col(ApiKey.id) == key_id, col(ApiKey.revoked_at).is_(None)
         )
-        key = (await self.session.execute(query.with_for_update() if lock else query)).scalar_one_or_none()
+        key: ApiKey | None = (
+            await self.session.execute(query.with_for_update() if lock else query)
+        ).scalar_one_or_none()
+        return key
+
+    async def get(self, key_id: UUID, *, lock: bool = False) -> ApiKey:
+        """The same, or `ApiKeyNotFound`."""
+        key = await self.find(key_id, lock=lock)
         if key is None:
             raise ApiKeyNotFound(f"API key {key_id} does not exist.", api_key_id=str(key_id))
         return key

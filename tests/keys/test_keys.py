@@ -202,6 +202,7 @@ async def test_revocation_is_heard_by_another_process_within_a_second(
     async with other.router.lifespan_context(other):
         assert await status(at_other, key["key"]) == 200
         assert (await admin.delete(f"/api/v1/api-keys/{key['id']}")).status_code == 204
+        assert await status(at_other, key["key"], "/api/v1/auth/me") == 401, "also while it is remembered"
         assert await until_refused(at_other, key["key"], within=3) <= 1.0
 
 
