@@ -69,9 +69,10 @@ class LangGraph:
                 raise
             return earlier
         found = as_object(answer, target.url)
-        if not found.get("run_id"):
+        run_id = reading.id_of(found.get("run_id"))
+        if not run_id:
             raise RemoteUnavailable("The deployment did not say by which id the run is known.", arrived=True)
-        return Kickoff(f"{thread}:{found['run_id']}", reading.word_of(found))
+        return Kickoff(f"{thread}:{run_id}", reading.word_of(found))
 
     async def find(self, target: Target, key: str) -> Kickoff | None:
         thread = str(uuid.uuid5(_NAMESPACE, key))

@@ -88,6 +88,8 @@ _USAGE_NAMES: Final = (
     "tokens",
 )
 _WRAPPERS: Final = ("data", "execution", "run", "job", "kickoff", "task", "status")
+#: The longest id of a run that is kept and asked for.
+LONGEST_ID: Final = 150
 _MOST_TOKENS: Final = 2**31 - 1
 #: Levels of the deepest answer that is read.
 _DEEPEST: Final = 64
@@ -144,15 +146,9 @@ def word_of(document: Json) -> str:
 
 
 def id_of(document: Json) -> str:
-    """The id of a run in the answer to its kickoff; empty where there is none."""
-    for place in _places(document):
-        for name in _ID_NAMES:
-            value = place.get(name)
-            if isinstance(value, str) and value.strip():
-                return value.strip()
-            if isinstance(value, int) and not isinstance(value, bool):
-                return str(value)
-    return document.strip() if isinstance(document, str) else ""
+    """The id of a run in the answer to its kickoff; empty where there is none that can be asked for."""
+    values = [document, *(place.get(name) for place in _places(document) for name in _ID_NAMES)]
+    return next((found for value in values if (found := _id(value))), "")
 
 
 def result_of(document: Json) -> tuple[str, Json]:
@@ -236,6 +232,17 @@ def _result(document: Json) -> Json:
             if place.get(name) not in (None, ""):
                 return place[name]
     return None
+
+
+def _id(value: Json) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        return ""
+    try:
+        found = str(value).strip()
+    except ValueError:
+        # a number of thousands of digits
+        return ""
+    return found if len(found) <= LONGEST_ID and found.isprintable() else ""
 
 
 def _text(text: str) -> str:

@@ -53,6 +53,7 @@ OF_ACTIONS = {
     "member.update": ("member.updated", "A person's role changed."),
     "member.remove": ("member.removed", "A person was removed."),
     "connection.create": ("connection.created", "A connection was made."),
+    "connection.update": ("connection.updated", "A connection changed."),
     "connection.delete": ("connection.deleted", "A connection was deleted."),
     "schedule.create": ("schedule.created", "A schedule was made."),
     "schedule.update": ("schedule.updated", "A schedule changed."),

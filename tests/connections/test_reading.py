@@ -111,6 +111,10 @@ def test_tokens(answer: Any, tokens: Tokens | None) -> None:
         ("just-an-id", "just-an-id"),
         ({"id": ""}, ""),
         ({"id": True}, ""),
+        ({"kickoff_id": "x" * 300}, ""),
+        ({"kickoff_id": 10**5000, "id": "k"}, "k"),
+        ({"kickoff_id": "a\nb"}, ""),
+        (7, "7"),
         ([], ""),
     ],
 )
