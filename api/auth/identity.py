@@ -26,6 +26,8 @@ class Identity:
     last_name: str | None = None
     avatar_url: str | None = None
     hashed_password: str | None = field(default=None, repr=False)
+    #: What a new person wished to call their tenant, where a mail came in between.
+    tenant_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class NewPerson:
     password: str = field(repr=False)
     first_name: str | None = None
     last_name: str | None = None
+    tenant_name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class SupabaseIdentities:
         self._jwks = Jwks(f"{self._url}/auth/v1/.well-known/jwks.json", key)
 
     async def sign_up(self, person: NewPerson) -> Identity | None:
-        names = {"first_name": person.first_name, "last_name": person.last_name}
+        names = {name: getattr(person, name) for name in ("first_name", "last_name", "tenant_name")}
         async with self._client() as client:
             answer = await client.auth.sign_up(
                 {
@@ -264,6 +264,7 @@ def _identity(user: SupabaseUser, method: str) -> Identity:
         first_name=_text(told.get("first_name")) or first[:100] or None,
         last_name=_text(told.get("last_name")) or last[:100] or None,
         avatar_url=_text(told.get("avatar_url"), 500),
+        tenant_name=_text(told.get("tenant_name"), 255),
     )
 
 

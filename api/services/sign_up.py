@@ -53,7 +53,7 @@ class SignUpService:
         if settings.sign_up != "open":
             raise SignUpClosed("This installation takes new people by invitation only.")
         email = normalised(wanted.email)
-        person = NewPerson(email, wanted.password, wanted.first_name, wanted.last_name)
+        person = NewPerson(email, wanted.password, wanted.first_name, wanted.last_name, wanted.tenant_name)
         lock = _locks.setdefault(email, asyncio.Lock())
         async with lock:
             if not settings.require_verified_email and (email in _taken or await self._is_taken(email)):
@@ -75,7 +75,7 @@ class SignUpService:
     async def provision(self, identity: Identity, tenant_name: str | None, origin: Origin) -> SignedIn:
         """Account, tenant, owner and system roles of a new person, in one transaction. Raises `EmailUnavailable`."""
         account, token = _account_of(identity), self._people.secrets.new_token()
-        name = tenant_name or _tenant_name(identity)
+        name = tenant_name or identity.tenant_name or _tenant_name(identity)
         async with self._process.database.system() as session:
             accounts = Accounts(session)
             if not await accounts.add(account):

@@ -95,6 +95,7 @@ class Double:
                 if body["email"] in self.users:
                     return 422, {"code": "user_already_exists", "message": "User already registered"}
                 user = self.add(body["email"], body["password"], confirmed=not self.confirm_first)
+                user["user_metadata"] |= body.get("data") or {}
                 return 200, user if self.confirm_first else self.session(user)
             case "POST", "/auth/v1/token", "password":
                 known = self.users.get(body["email"])

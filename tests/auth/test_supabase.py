@@ -73,8 +73,12 @@ async def test_somebody_known_there_is_made_known_here_at_the_first_sign_in(
 
 async def test_mail_must_be_answered_first(http: httpx.AsyncClient, double: Double) -> None:
     double.confirm_first = True
-    answer = await http.post("/auth/register", json={"email": an_email(), "password": PASSWORD})
+    person = {"email": an_email(), "password": PASSWORD}
+    answer = await http.post("/auth/register", json={**person, "tenant_name": "Acme Rockets"})
     assert answer.status_code == 202
+    double.users[person["email"]]["user"]["email_confirmed_at"] = "2026-01-01T00:00:00Z"
+    entered = (await http.post("/auth/login", json=person)).json()
+    assert entered["tenant"]["name"] == "Acme Rockets", "what was wished for outlives the mail"
 
 
 @pytest.mark.parametrize("provider", ["google", "github"])
