@@ -130,19 +130,19 @@ def shown(word: str) -> str:
 def word_of(document: Json) -> str:
     """The status in an answer; empty where there is none.
 
-    A service may say first that the question was answered well, and further in how the run stands.
+    A service may say in one field what a person reads and in another the word. It may also say first that the question
+    was answered well, and further in how the run stands.
     """
     if isinstance(document, str):
         return document.strip() if _is_known(document) else ""
-    found = [
-        str(place[name]).strip()[:100]
-        for place in _places(document)
-        for name in _STATUS_NAMES
-        if isinstance(place.get(name), str) and place[name].strip()
-    ]
-    if found and _plain(found[0]) in _ANSWERED and not any(_places(document)[0].get(name) for name in _RESULT_NAMES):
-        return next((word for word in found if _is_known(word) and phase_of(word) != "succeeded"), found[0])
-    return found[0] if found else ""
+    places = [words for place in _places(document) if (words := _words(place))]
+    if not places:
+        return ""
+    word = next(filter(_is_known, places[0]), places[0][0])
+    if _plain(word) in _ANSWERED and not any(_places(document)[0].get(name) for name in _RESULT_NAMES):
+        known = (other for words in places for other in words if _is_known(other))
+        return next((other for other in known if phase_of(other) != "succeeded"), word)
+    return word
 
 
 def id_of(document: Json) -> str:
@@ -232,6 +232,11 @@ def _result(document: Json) -> Json:
             if place.get(name) not in (None, ""):
                 return place[name]
     return None
+
+
+def _words(place: Mapping[str, Any]) -> list[str]:
+    given = (place.get(name) for name in _STATUS_NAMES)
+    return [word.strip()[:100] for word in given if isinstance(word, str) and word.strip()]
 
 
 def _id(value: Json) -> str:

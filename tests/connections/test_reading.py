@@ -40,6 +40,8 @@ def test_a_word_that_nobody_knows_means_that_the_run_goes_on(word: str) -> None:
     [
         ({"state": "SUCCESS", "result": "Tea."}, "SUCCESS"),
         ({"status": {"state": "running"}}, "running"),
+        ({"status": "Boiling the water ...", "state": "SUCCESS", "result": "Tea."}, "SUCCESS"),
+        ({"status": "Boiling the water ...", "data": {"status": "failed"}}, "Boiling the water ..."),
         ([{"status": "failed"}], "failed"),
         ("COMPLETED", "COMPLETED"),
         ("an id", ""),
