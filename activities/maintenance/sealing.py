@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -179,14 +179,18 @@ def _packed(signed: rows.SignedHead) -> bytes:
 
 
 def _unpacked(data: bytes) -> Anchor:
-    told = json.loads(data)
-    head = Head(
-        told["seq"],
-        bytes.fromhex(told["chain_hash"]),
-        told["first_seq"],
-        bytes.fromhex(told["first_previous"]),
-        UUID(told["removed_before"]),
-    )
-    return Anchor(
-        head.seq, head.chain_hash, bytes.fromhex(told["mac"]), datetime.fromisoformat(told["created_at"]), head
-    )
+    """A copy of a head; what is none comes back as one that nobody signed."""
+    try:
+        told = json.loads(data)
+        head = Head(
+            int(told["seq"]),
+            bytes.fromhex(told["chain_hash"]),
+            int(told["first_seq"]),
+            bytes.fromhex(told["first_previous"]),
+            UUID(told["removed_before"]),
+        )
+        return Anchor(
+            head.seq, head.chain_hash, bytes.fromhex(told["mac"]), datetime.fromisoformat(told["created_at"]), head
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Anchor(0, b"", b"", datetime.fromtimestamp(0, UTC), Head())

@@ -280,6 +280,18 @@ async def test_a_cut_that_the_chain_has_outgrown(
     assert (verdict.broken.kind, verdict.broken.seq) == ("changed", seq)
 
 
+async def test_a_copy_of_a_head_that_is_none(
+    check: Checks, sealed: Sequence[UUID], sealer: Sealer, objects: FileStore
+) -> None:
+    await sealer.anchor()
+    await objects.put(f"{sealing.ANCHORS}{0:020d}", b"{}")
+    assert (await check()).valid, "it says nothing"
+    await objects.put(f"{sealing.ANCHORS}{10**9:020d}", b"\xff")
+    verdict = await check()
+    assert verdict.broken is not None
+    assert verdict.broken.kind == "head"
+
+
 async def test_an_entry_that_is_removed_before_it_is_sealed(
     check: Checks, owner: asyncpg.Connection, sealed: Sequence[UUID], database: Database, tenant: UUID
 ) -> None:
