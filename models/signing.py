@@ -1,6 +1,7 @@
-"""The keys that sign access tokens: made once for all API processes, rotated, published.
+"""The keys that sign access tokens: made once for all API processes, published, rotated when they are old.
 
-A key that was rotated away verifies until the tokens that it signed are over; one that was revoked, at once no more.
+A new key is published before it signs, so that no process meets a token whose key it has not heard of. One that was rotated
+away verifies until the tokens that it signed are over; one that was revoked, at once no more.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ from omium_core.errors import KeyUnavailable
 from omium_core.keyring import KeyWrapper
 
 ALGORITHM = "ES256"
-#: Every process signs with a new key, and stops to accept a revoked one, within this many seconds.
+#: Every process knows a new key, and stops to accept a revoked one, within this many seconds.
 MEMORY_SECONDS = 2.0
+#: A new key signs only when it is so old, unless there is no other.
+SETTLING = timedelta(seconds=5)
 #: A process that has not heard of a rotation yet may sign with the old key a little longer.
 _GRACE = timedelta(minutes=1)
 _CONTEXT = b"omium-signing-key"
@@ -55,10 +58,12 @@ class KeyRing:
 class SigningKeys:
     """The platform's signing keys. Belongs to the event loop of its database."""
 
-    def __init__(self, database: SystemDoor, wrapper: KeyWrapper, token_seconds: int) -> None:
+    def __init__(self, database: SystemDoor, wrapper: KeyWrapper, token_seconds: int, key_days: int) -> None:
+        """A key signs for `key_days`, then another one is made."""
         self._database = database
         self._wrapper = wrapper
         self._token_life = timedelta(seconds=token_seconds) + _GRACE
+        self._key_life = timedelta(days=key_days)
         self._known: KeyRing | None = None
         self._read_at = float("-inf")
         self._reading: asyncio.Task[KeyRing] | None = None
@@ -74,15 +79,12 @@ class SigningKeys:
         return await asyncio.shield(self._reading)
 
     async def rotate(self, *, revoke: bool = False) -> UUID:
-        """Makes a new key that signs from now on. With `revoke`, nothing that was signed before counts any more."""
+        """Makes a new key, which signs within seconds. With `revoke`, nothing that was signed before counts any more."""
         async with self._database.system() as session:
             await session.execute(_LOCK)
-            moment = now()
-            old = update(SigningKey).where(col(SigningKey.retired_at).is_(None))
-            await session.execute(old.values(retired_at=moment))
             if revoke:
                 alive = update(SigningKey).where(col(SigningKey.revoked_at).is_(None))
-                await session.execute(alive.values(revoked_at=moment))
+                await session.execute(alive.values(revoked_at=now()))
             made = await self._make(session)
         self._read_at = float("-inf")
         return made.id
@@ -91,13 +93,14 @@ class SigningKeys:
         asked_at = time.monotonic()
         async with self._database.system() as session:
             rows = await self._alive(session)
-            if not any(row.retired_at is None for row in rows):
-                # one process makes the first key, the others wait for it
+            if self._is_due(rows):
+                # one process makes the key, the others wait for it
                 await session.execute(_LOCK)
                 rows = await self._alive(session)
-                if not any(row.retired_at is None for row in rows):
+                if self._is_due(rows):
                     rows.append(await self._make(session))
-        signing = max((row for row in rows if row.retired_at is None), key=lambda row: row.id)
+        settled = [row for row in rows if row.created_at <= now() - SETTLING]
+        signing = max(settled or rows, key=lambda row: row.id)
         self._known = KeyRing(
             signer_id=str(signing.id),
             algorithm=signing.algorithm,
@@ -107,6 +110,10 @@ class SigningKeys:
         )
         self._read_at = asked_at
         return self._known
+
+    def _is_due(self, rows: list[SigningKey]) -> bool:
+        oldest = now() - self._key_life
+        return not any(row.retired_at is None and row.created_at > oldest for row in rows)
 
     async def _alive(self, session: AsyncSession) -> list[SigningKey]:
         query = (
@@ -120,6 +127,9 @@ class SigningKeys:
         return list((await session.execute(query)).scalars().all())
 
     async def _make(self, session: AsyncSession) -> SigningKey:
+        """A new key instead of the one so far."""
+        before = update(SigningKey).where(col(SigningKey.retired_at).is_(None))
+        await session.execute(before.values(retired_at=now()))
         key_id, private = new_id(), generate_private_key(SECP256R1())
         secret = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         master, wrapped = await self._wrapper.wrap(secret, _CONTEXT + key_id.bytes)

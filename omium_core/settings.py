@@ -199,6 +199,8 @@ class Settings(BaseSettings):
     require_verified_email: bool = False
     token_audience: str = "omium"  # noqa: S105 - a name, no secret
     access_token_seconds: Count = 3600
+    #: How long one key signs access tokens before another one is made.
+    signing_key_days: Annotated[int, Field(ge=1, le=3650)] = 30
     refresh_token_days: Annotated[int, Field(ge=1, le=3650)] = 30
     invitation_days: Annotated[int, Field(ge=1, le=365)] = 7
     #: Cost of a password's hash (argon2id): KiB of memory, and passes over it.

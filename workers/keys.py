@@ -75,11 +75,11 @@ def rotate_signing(
     async def work(database: Database, settings: Settings) -> dict[str, Any]:
         from models.signing import SigningKeys
 
-        keys = SigningKeys(database, database.keys.wrapper, settings.access_token_seconds)
+        keys = SigningKeys(database, database.keys.wrapper, settings.access_token_seconds, settings.signing_key_days)
         return {"kid": str(await keys.rotate(revoke=now)), "revoked": now}
 
     done = _run(work, data_dir)
-    _print(done, f"Access tokens are signed with {done['kid']} from now on.", as_json)
+    _print(done, f"Access tokens are signed with {done['kid']} within seconds.", as_json)
 
 
 def reseal(

@@ -58,7 +58,7 @@ def open_people(settings: Settings, database: Database) -> People:
             letters,
             must_verify=settings.require_verified_email,
         )
-    signing = SigningKeys(database, wrapper, settings.access_token_seconds)
+    signing = SigningKeys(database, wrapper, settings.access_token_seconds, settings.signing_key_days)
     tokens = AccessTokens(
         signing, settings.public_url.rstrip("/"), settings.token_audience, settings.access_token_seconds
     )

@@ -9,8 +9,9 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import jwt
@@ -21,7 +22,7 @@ from fastapi import FastAPI
 from sqlalchemy import delete
 
 from models.database import Database
-from models.signing import KeyRing
+from models.signing import KeyRing, SigningKeys
 from models.tables import SigningKey
 from omium_core.settings import Settings
 from tests.auth.conftest import SignUp, client_of, running
@@ -168,6 +169,28 @@ async def test_many_processes_that_start_at_once_make_one_key(settings: Settings
     async with running(settings) as one, running(settings) as two, running(settings) as three:
         rings = await asyncio.gather(*(app.state.wiring.people.tokens.keys.ring() for app in (one, two, three)))
     assert len({ring.signer_id for ring in rings}) == 1
+
+
+async def test_old_keys_are_rotated_away(database: Database) -> None:
+    async def ring() -> KeyRing:
+        return await SigningKeys(database, database.keys.wrapper, token_seconds=3600, key_days=30).ring()
+
+    async def age(key_id: str, **by: int) -> None:
+        async with database.system() as session:
+            key = await session.get_one(SigningKey, UUID(key_id))
+            key.created_at -= timedelta(**by)
+            session.add(key)
+
+    async with database.system() as session:
+        await session.execute(delete(SigningKey))
+    old = (await ring()).signer_id
+    await age(old, days=31)
+    meanwhile = await ring()
+    (new,) = meanwhile.verifiers.keys() - {old}
+    assert meanwhile.signer_id == old, "a key is published before it signs"
+    await age(new, seconds=6)
+    after = await ring()
+    assert (after.signer_id, after.verifiers.keys()) == (new, {old, new})
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "bearer x", "Basic YTpi", "Bearer a.b.c d"])
