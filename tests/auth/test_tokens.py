@@ -190,7 +190,7 @@ async def test_old_keys_are_rotated_away(database: Database) -> None:
     assert meanwhile.signer_id == old, "a key is published before it signs"
     await age(new, seconds=6)
     after = await ring()
-    assert (after.signer_id, after.verifiers.keys()) == (new, {old, new})
+    assert (after.signer_id, set(after.verifiers)) == (new, {old, new})
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "bearer x", "Basic YTpi", "Bearer a.b.c d"])
