@@ -87,6 +87,6 @@ def event_data(event: bytes) -> dict[str, Any] | None:
     text = b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None

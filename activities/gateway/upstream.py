@@ -152,7 +152,7 @@ class ModelProvider:
     def _parse(self, answer: bytes) -> dict[str, Any]:
         try:
             document = json.loads(answer)
-        except ValueError:
+        except (ValueError, RecursionError):
             document = None
         if not isinstance(document, dict):
             raise ModelUnavailable(f"{self.title} answered with something that is no JSON object.")
@@ -228,7 +228,7 @@ def rejection(refused: Refusal) -> ModelRejected:
     """The refusal as a reason for a step to fail."""
     try:
         message = json.loads(refused.body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         message = "no reason given"
     by = refused.by or "The model endpoint"
     return ModelRejected(f"{by} refused a call with {refused.status}: {str(message)[:500]}")

@@ -25,7 +25,7 @@ def tokens(usage: Any) -> tuple[int, int]:
 
 
 def _count(value: Any) -> int:
-    return min(max(int(value), 0), _MOST_TOKENS) if isinstance(value, (int, float)) and value == value else 0
+    return int(min(max(value, 0), _MOST_TOKENS)) if isinstance(value, (int, float)) and value == value else 0
 
 
 def cost(prices: Mapping[str, ModelPrice], asked: str, answered: str, *, input_tokens: int, output_tokens: int) -> int:

@@ -192,3 +192,30 @@ def test_another_tenants_provider_is_nobodys_business(scene: Scene, rows: Rows, 
     known = book.ConnectionBook(rows.database)
     assert len(rows.wait(known.providers(rows.tenant_id))) == 1
     assert rows.wait(known.providers(rows.wait(add_tenant(rows.database)))) == ()
+
+
+@pytest.mark.parametrize(
+    ("odd", "error"),
+    [
+        (Odd(body=b"[" * 100_000 + b"]" * 100_000), "no JSON object"),
+        (Odd(body=b"null"), "no JSON object"),
+        (Odd(400, body=b"[" * 100_000), "[["),
+        (Odd(body=b'{"choices": [], "usage": {"prompt_tokens": 1e999, "completion_tokens": -3}}'), ""),
+    ],
+    ids=["deep", "null", "deep-refusal", "endless-tokens"],
+)
+def test_odd_answers_leave_the_gateway_whole(
+    scene: Scene, double: Double, connect: Connect, odd: Odd, error: str
+) -> None:
+    connect(models=["own-model"])
+    double.script["POST /v1/chat/completions"].append(odd)
+    forget(scene)
+    with scene.step() as (_, session):
+        client = scene.client(session, max_retries=0)
+        if error:
+            with pytest.raises(openai.APIStatusError) as raised:
+                chat(client, model="own-model")
+            assert error in str(raised.value)
+        else:
+            chat(client, model="own-model")
+    assert ask(scene, "own-model") == "from my own"
