@@ -330,6 +330,8 @@ async def test_commands_need_their_permissions_and_are_noted(
     await sign_in(browser, await key_of(run.tenant, "write"))
     assert not (await browser.get("/temporal/api/v1/settings")).json()["DisableWriteActions"]
     assert (await browser.post(pause, json=body, headers=HERE)).status_code == 200
+    approve = f"{API}/workflows/{twice(run.id)}/signal/approve"
+    assert (await browser.post(approve, json=body, headers=HERE)).status_code == 200
     assert (await browser.post(f"{API}/workflows/{twice(run.id)}/cancel", json={}, headers=HERE)).status_code == 200
     client = await Client.connect(temporal_ui.address)
     told = (await client.get_workflow_handle(run.id).fetch_history()).to_json()
@@ -340,7 +342,12 @@ async def test_commands_need_their_permissions_and_are_noted(
 
     async with as_caller(await key_of(run.tenant, "admin")) as admin:
         noted = (await admin.get("/api/v1/audit-logs")).json()
-    assert {entry["action"] for entry in noted["audit_logs"]} >= {"execution.pause", "execution.cancel"}
+    assert [(entry["action"], entry["status"]) for entry in noted["audit_logs"][:4]] == [
+        ("execution.cancel", "success"),
+        ("approval.answer", "success"),
+        ("execution.pause", "success"),
+        ("execution.pause", "denied"),
+    ]
 
     for what in ("terminate", "reset", "pause", "unpause", "signal/anything", "update/anything"):
         answer = await browser.post(f"{API}/workflows/{twice(run.id)}/{what}", json={}, headers=HERE)
