@@ -121,7 +121,7 @@ async def test_votes_by_signal(database: Database, tenant: UUID, values: ValueSt
         if voter == "ann":
             # the votes of agents hold in the next term: nobody has sent them again
             after = next_term(round_, 1, "time is up")
-    records = ConsensusActivities(database, Records(database), None, None)  # type: ignore[arg-type] - nobody is asked
+    records = ConsensusActivities(database, Records(database), None, None)  # type: ignore[arg-type]  # nobody is asked
     log_id = new_id()
     for now in (round_, round_, after):
         told = RoundInput(str(tenant), str(row.execution), 0, Step(0, "write"), str(log_id), now)
