@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from uuid import UUID
 
 from cachetools import LRUCache
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.auth.principal import Principal
 from api.limits.headers import Pair, rate_headers
@@ -24,7 +25,7 @@ MINUTE, HOUR = 60, 3600
 _OF_EXECUTIONS = re.compile(r"/api/v1/(executions|checkpoints|failures)(/|$)|/api/v1/workflows/[^/]+/execute$")
 #: What works, and is not counted, when the month's requests are used up: to see that, to pay, and to stop what runs.
 _ALWAYS = re.compile(
-    r"/api/v1/(limits|auth|billing|api-keys)(/|$)|/api/v1/executions/[^/]+/(cancel|pause)$|/api/v1/temporal/"
+    r"/api/v1/(limits|auth|billing|api-keys)(/|$)|/api/v1/executions/[^/]+/(cancel|pause)$|(/api/v1)?/temporal/"
 )
 #: How long, in seconds, the number of a month's checkpoints is used before it is counted again.
 CHECKPOINTS_SECONDS = 5.0
@@ -57,13 +58,14 @@ class RequestLimits:
             windows.append(Window(subject, per_hour, HOUR))
         await self._check_windows(windows)
 
-    async def check_checkpoints(self, tenant_id: UUID) -> None:
-        """Before an execution begins. Those that run end, whatever they still need. Raises `QuotaExceeded`."""
+    async def check_checkpoints(self, session: AsyncSession, tenant_id: UUID) -> None:
+        """Before an execution begins, in the transaction that makes it: who held one connection and waited for another would
+        keep all of them from those who hold one. Runs that began end, whatever they still need. Raises `QuotaExceeded`."""
         meter = await self._metering.meter(tenant_id)
         limit = meter.allowance.max_checkpoints_per_month
         known = self._checkpoints.get(tenant_id)
         if known is None or known[0] < time.monotonic() - CHECKPOINTS_SECONDS:
-            known = time.monotonic(), await self.checkpoints(tenant_id, meter)
+            known = time.monotonic(), await count_checkpoints(session, tenant_id, meter.month)
             self._checkpoints[tenant_id] = known
         if known[1] >= limit:
             raise quota_exceeded("checkpoints", limit, known[1], meter.month)
@@ -87,23 +89,24 @@ class RequestLimits:
         windows = (*self._of_caller(caller, meter), *self._of_tenant(caller, meter))
         return [await self._windows.standing(window) for window in windows]
 
-    async def _check_windows(self, windows: Iterable[Window]) -> list[Pair]:
+    async def _check_windows(self, windows: Sequence[Window]) -> list[Pair]:
         if not self._settings.rate_limits_enabled:
             return []
-        closest: Standing | None = None
-        for window in windows:
-            taken = await self._windows.take(window)
-            standing = await self._windows.standing(window)
-            if not taken:
+        standings = [await self._windows.standing(window) for window in windows]
+        for standing in standings:
+            # before anything is taken: what is refused by one window must not count in another
+            if not standing.remaining:
                 raise _too_many(standing)
-            if closest is None or standing.remaining < closest.remaining:
-                closest = standing
-        if closest is None:
+        for window in windows:
+            if not await self._windows.take(window):
+                raise _too_many(await self._windows.standing(window))
+        if not standings:
             return []
+        closest = await self._windows.standing(min(standings, key=lambda standing: standing.remaining).window)
         return rate_headers(closest.window.limit, closest.remaining, closest.resets_in)
 
     def _of_request(self, caller: Principal, meter: TenantMeter, path: str) -> list[Window]:
-        # the smaller first: what a key is refused does not count for its tenant
+        # the caller's own first, for it is told of the first that is full
         windows = self._of_caller(caller, meter) if _OF_EXECUTIONS.match(path) else []
         return windows + self._of_tenant(caller, meter)
 

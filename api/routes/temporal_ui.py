@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from api.auth.cookies import session_credential
 from api.auth.principal import Principal
-from api.deps import TemporalUiRules
+from api.deps import Process, TemporalUiRules
 from api.temporal_ui import pages
 from api.temporal_ui.proxy import PUBLIC_PATH, TemporalUi, is_file
 from api.temporal_ui.rules import Asked, segments_of
@@ -43,9 +43,10 @@ Viewer = Annotated[Principal, Depends(_viewer)]
 
 @router.get(_API + "{path:path}")
 @router.post(_API + "{path:path}")
-async def call(request: Request, service: TemporalUiRules, caller: Viewer) -> Response:
+async def call(request: Request, service: TemporalUiRules, process: Process, caller: Viewer) -> Response:
     """One question of the page to Temporal."""
     ui = _ui(request)
+    await process.limits.check(caller, request.scope["path"])
     raw = request.scope["raw_path"].decode("ascii", errors="replace").partition("?")[0].removeprefix(_API)
     if raw == "settings":
         return await ui.settings(caller, f"{request.url.scheme}://{request.url.netloc}")

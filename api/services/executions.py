@@ -68,7 +68,7 @@ class ExecutionService:
                 earlier = await self._earlier(session, caller, key, wish.hash())
                 if earlier is not None:
                     return earlier
-                await self._process.limits.check_checkpoints(caller.tenant_id)
+                await self._process.limits.check_checkpoints(session, caller.tenant_id)
                 execution = await make_execution(
                     session,
                     self._process.values,

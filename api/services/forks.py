@@ -49,7 +49,7 @@ class ForkService:
                 made = await self._earlier(session, caller, key, digest)
                 if made is not None:
                     return await self._shown(made)
-                await self._process.limits.check_checkpoints(caller.tenant_id)
+                await self._process.limits.check_checkpoints(session, caller.tenant_id)
                 made = await self._make(session, caller, execution_id, wanted)
                 await idempotency.claim(session, caller, key, digest, made.id)
                 admitted = await admit(session, caller.tenant_id)

@@ -61,7 +61,7 @@ class RetryService:
                     execution_id=str(execution_id),
                     status=execution.status,
                 )
-            await self._process.limits.check_checkpoints(caller.tenant_id)
+            await self._process.limits.check_checkpoints(session, caller.tenant_id)
             await idempotency.claim(session, caller, key, digest, execution_id)
             before = execution.status
             await self._make_ready(session, execution)

@@ -21,6 +21,7 @@ from activities.schedules import cron
 from activities.schedules.sync import OVERLAP, PATIENCE, Outlook, calendars, handle_of, outlook, sync
 from activities.starting import check_inputs
 from api.auth.principal import Principal
+from api.limits.sizes import check_input_size
 from api.schemas.common import json_problems
 from api.schemas.schedules import (
     BackfillSchedule,
@@ -242,6 +243,7 @@ class ScheduleService:
         problems = json_problems(row.inputs, "inputs")
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
+        check_input_size(self._process.settings, row.inputs)
         _, version = await WorkflowRepository(session, caller.tenant_id).current(row.workflow_id)
         check_inputs(version, row.inputs)
 

@@ -25,6 +25,7 @@ from omium_core.settings import Settings
 from tests.api.conftest import Caller, KeyMaker, as_caller, key_of, tenant
 from tests.limits.conftest import Make
 from tests.support.database import PostgresServer
+from tests.support.light import WORKFLOW
 from tests.support.loopback import free_port
 from tests.support.tenants import add_tenant
 
@@ -43,6 +44,7 @@ def settings(postgres: PostgresServer, tmp_path: Path) -> Settings:
         requests_per_hour=1000,
         execution_requests_per_minute=4,
         execution_requests_per_hour=500,
+        database_pool_size=1,
         max_input_bytes=1000,
     )
 
@@ -83,6 +85,10 @@ async def test_a_key_and_then_its_tenant_are_limited(as_caller: Caller, key_of: 
         assert await statuses(other, EXECUTIONS, 4) == [200] * 4
         assert await statuses(one, OTHERS, 5) == [200] * 4 + [429]
         assert await statuses(other, OTHERS, 1) == [429]
+        # nor does what the tenant's limit refused count for a key
+        async with as_caller(await key_of(tenant, "read")) as third:
+            refusals = [(await third.get(EXECUTIONS)).json()["error"]["details"]["subject"] for _ in range(5)]
+        assert refusals == ["tenant"] * 5
         assert (await one.get("/api/v1/health/live")).status_code == 200, "health is asked by nobody's key"
 
 
@@ -188,15 +194,30 @@ async def test_checkpoints_of_a_month_end_new_runs_alone(
         assert (await client.get(f"{EXECUTIONS}/{execution_id}")).status_code == 200
 
 
+async def test_starts_at_once_do_not_wait_for_each_others_connections(
+    world: Make, as_caller: Caller, key_of: KeyMaker
+) -> None:
+    place = await world(10)
+    place.version.workflow_definition = WORKFLOW["workflow_definition"]
+    async with place.database.transaction(place.tenant_id) as session:
+        session.add(place.version)
+    async with as_caller(await key_of(place.tenant_id, "read", "write")) as client:
+        url, body = f"/api/v1/workflows/{place.workflow.id}/execute", {"inputs": {"name": "Ada"}}
+        answers = await asyncio.wait_for(asyncio.gather(*(client.post(url, json=body) for _ in range(4))), 25)
+    assert [answer.status_code for answer in answers] == [201] * 4
+
+
 async def test_large_inputs_are_named(world: Make, as_caller: Caller, key_of: KeyMaker) -> None:
     place = await world(10)
     inputs: dict[str, Any] = {"topic": "x" * 1000}
     async with as_caller(await key_of(place.tenant_id, "read", "write")) as client:
         body = {"workflow_id": str(place.workflow.id), "inputs": inputs}
         answer = await client.post(EXECUTIONS, json=body)
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (413, "PAYLOAD_TOO_LARGE")
-    assert error["details"]["errors"][0]["path"] == "inputs"
+        daily = await client.post("/api/v1/schedules", json={**body, "name": "daily", "cron": "@daily"})
+    for refused in (answer, daily):
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (413, "PAYLOAD_TOO_LARGE")
+        assert error["details"]["errors"][0]["path"] == "inputs"
 
 
 async def test_place_in_the_queue_is_told_and_can_be_left(world: Make, as_caller: Caller, key_of: KeyMaker) -> None:
