@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from tests.support.database import PostgresServer
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run exhaustive matrices in full")
     parser.addoption("--seed", type=int, default=20_261_122, help="chooses the sample of the exhaustive matrices")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # a traceback in colours with everybody's variables takes seconds of the loop that the tests share
+    *before, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
 
 
 def pytest_report_header(config: pytest.Config) -> str:
