@@ -31,8 +31,11 @@ PUBLIC = {"/.well-known/jwks.json", "/docs", "/docs/oauth2-redirect", "/redoc", 
 #: Routes for browsers, which look at their cookie themselves.
 OWN_DOOR = ("/sign-in", "/sign-out", "/temporal", "/health", "/metrics", "/static-offline-docs")
 CANARY = "canary-7f3a91"
-#: What is made of definitions and policies is read by whoever may read these.
-DEFINITIONS = {"workflows", "workflow_versions", "execution_policies", "execution_policy_versions", "webhook_endpoints"}
+#: What is made of definitions, policies and addresses is read by whoever may read these.
+DEFINITIONS = {
+    *("workflows", "workflow_versions", "execution_policies", "execution_policy_versions"),
+    *("webhook_endpoints", "external_connections"),
+}
 
 
 @dataclass(frozen=True)
