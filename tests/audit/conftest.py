@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -23,7 +24,9 @@ from tests.api.conftest import http as http
 from tests.api.conftest import key_of as key_of
 from tests.api.conftest import settings as settings
 from tests.api.conftest import tenant as tenant
+from tests.audit.support import TABLES, Checks, tamper, write
 from tests.support.database import PostgresServer
+from tests.support.tenants import add_tenant
 
 
 @pytest.fixture
@@ -59,3 +62,30 @@ def apart(postgres: PostgresServer) -> Iterator[Place]:
     asyncio.run(upgrade(place.url))
     yield place
     asyncio.run(execute(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """Who has the database: no grant and no policy holds this one, only the triggers, until they are switched off."""
+    connection = await asyncpg.connect(settings.database_url.get_secret_value().replace("+asyncpg", ""))
+    yield connection
+    await tamper(connection, *(f"DELETE FROM {table}" for table in TABLES))
+    await connection.close()
+
+
+@pytest.fixture
+async def sealed(database: Database, sealer: Sealer, tenant: UUID, owner: asyncpg.Connection) -> Sequence[UUID]:
+    """Entries of two tenants in the chain, those of `tenant` in their order."""
+    other = await add_tenant(database)
+    ids: list[UUID] = []
+    for _ in range(3):
+        ids += await write(database, tenant, new_values={"is_active": False}, metadata={"source": "api"})
+        await write(database, other)
+    while await sealer.seal():
+        pass
+    return ids
+
+
+@pytest.fixture
+def check(database: Database, settings: Settings, objects: FileStore) -> Checks:
+    return Checks(database, settings, objects)
