@@ -185,7 +185,7 @@ async def _listen(socket: ClientConnection, run_id: str) -> None:
     """Keeps a run's connection until the run is over. Nobody here can answer what a team asks a person."""
     try:
         async for raw in socket:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 message = json.loads(raw)
                 kind = message.get("type") if isinstance(message, dict) else None
                 if kind == "input_request":
