@@ -6,11 +6,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from api.schemas.common import Text
+
 
 class CodecPayload(BaseModel):
     """A payload of Temporal as JSON: all bytes are in base64."""
 
-    metadata: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[Text, str] = Field(default_factory=dict)
     data: str | None = None
 
 

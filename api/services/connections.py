@@ -48,9 +48,10 @@ class ConnectionService:
     ) -> ExternalConnection:
         """`fields` are those of the table, `options` those of the type. Raises `InvalidInput`."""
         token = fields.pop("bearer_token") or ""
-        problems = json_problems(fields["metadata"], "metadata")
-        meta, found = options_of(connection_type, fields.pop("metadata"), options)
-        problems += found + await self._url_problems(fields["crew_url"])
+        # first, for what follows takes names of fields for text
+        _refuse(json_problems(fields["metadata"], "metadata"))
+        meta, problems = options_of(connection_type, fields.pop("metadata"), options)
+        problems += await self._url_problems(fields["crew_url"])
         if connection_type != "autogen_studio" and not token:
             problems.append(Problem("bearer_token", "Is required."))
         _refuse(problems)

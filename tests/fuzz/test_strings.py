@@ -18,7 +18,9 @@ BAD = ("a\x00b", "a\ud800b")
 _GOOD = {"uuid": "01890a5d-ac96-774b-bcce-b302099a8057", "email": "a@example.com", "date-time": "2026-01-01T00:00:00Z"}
 #: Both are the credential's own business: a password is hashed, a token is looked up, and neither is stored or shown.
 _SECRETS = ("password", "token", "code", "secret")
-_MOST = 40
+_MOST = 60
+#: Stands for the name of one more field.
+_NAME = None
 
 
 def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
@@ -49,10 +51,11 @@ def _body(schema: dict[str, Any], document: dict[str, Any], depth: int = 0) -> A
 
 
 def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where the texts of a body are."""
+    """Where the texts of a body are; for those that are names of fields, where their object is, and no more."""
     if isinstance(value, str):
         yield path
     elif isinstance(value, dict):
+        yield (*path, _NAME)
         for name, inner in value.items():
             yield from _texts(inner, (*path, name))
     elif isinstance(value, list):
@@ -65,7 +68,10 @@ def _with(body: Any, path: tuple[Any, ...], text: str) -> Any:
     inner = changed
     for part in path[:-1]:
         inner = inner[part]
-    inner[path[-1]] = text
+    if path[-1] is _NAME:
+        inner[text] = "text"
+    else:
+        inner[path[-1]] = text
     return changed
 
 
@@ -90,7 +96,9 @@ def test_no_text_is_taken_that_cannot_be_stored(server: Server) -> None:
                         data = json.dumps(_with(body, place, bad))
                         answer = session.request(method, url, data=data, headers=headers, timeout=60)
                         statuses[answer.status_code] += 1
-                        secret = any(word in str(place[-1]) for word in _SECRETS)
+                        # Temporal's tools may say more than the codec knows, and nothing of it is kept
+                        unread = place[-1] is _NAME and path.startswith("/api/v1/temporal/codec/")
+                        secret = unread or any(word in str(place[-1]) for word in _SECRETS)
                         if answer.status_code >= 500 or (answer.ok and not secret):
                             found.append(f"{method} {path} {place} {bad!r}: {answer.status_code} {answer.text[:200]}")
     assert not found, "\n".join(found)
