@@ -31,10 +31,10 @@ PUBLIC = {"/.well-known/jwks.json", "/docs", "/docs/oauth2-redirect", "/redoc", 
 #: Routes for browsers, which look at their cookie themselves.
 OWN_DOOR = ("/sign-in", "/sign-out", "/temporal", "/health", "/metrics", "/static-offline-docs")
 CANARY = "canary-7f3a91"
-#: What is made of definitions, policies and addresses is read by whoever may read these.
+#: Definitions, policies, addresses and settings are read by whoever may read what they belong to.
 DEFINITIONS = {
     *("workflows", "workflow_versions", "execution_policies", "execution_policy_versions"),
-    *("webhook_endpoints", "external_connections"),
+    *("webhook_endpoints", "external_workflow_connections"),
 }
 
 
