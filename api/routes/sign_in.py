@@ -14,11 +14,12 @@ from api.deps import Process
 from api.limits.addresses import limited_by_address
 from api.services.browser_sessions import BrowserSessions
 from api.temporal_ui import pages
-from omium_core.errors import OmiumError
+from omium_core.errors import MalformedRequest, OmiumError
 
 router = APIRouter(include_in_schema=False)
 
 _HOME = "/temporal/"
+_MOST_FIELDS = 16
 #: Where a sign-in may lead: a place of ours, so that no link to the sign-in page leads elsewhere.
 _PLACE = re.compile(r"/temporal(?:/[A-Za-z0-9/_.~%+-]*)?(?:\?[A-Za-z0-9/_.~%+&=-]*)?")
 
@@ -39,7 +40,7 @@ async def show(request: Request) -> Response:
 async def sign_in(request: Request, sessions: Sessions) -> Response:
     """Sets the cookie of a session, and leads to where the browser wanted to go."""
     check_same_origin(request.scope)
-    fields = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
+    fields = _fields(await request.body())
     place = _place(fields.get("next", ""))
     try:
         header, value = await sessions.begin(fields, request.state.origin)
@@ -65,6 +66,15 @@ async def sign_out(request: Request, sessions: Sessions) -> Response:
     if credential is not None:
         await sessions.end(credential, request.state.origin)
     return RedirectResponse("/sign-in", 303, headers={"set-cookie": cookies.clear(request.scope["scheme"])})
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    try:
+        # anybody may send this: millions of fields would keep the process from everybody else
+        given = parse_qs(body.decode(errors="replace"), max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        raise MalformedRequest("The form has more fields than the page.") from None
+    return {name: values[0] for name, values in given.items()}
 
 
 def _form(place: str, problem: str = "", status: int = 200) -> Response:

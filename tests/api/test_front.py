@@ -261,6 +261,13 @@ async def test_bodies_are_json(http: httpx.AsyncClient, headers: dict[str, str],
     assert (await http.post("/api/v1/executions", headers={"Content-Type": "text/plain"})).status_code == 401, "no body"
 
 
+async def test_sign_in_page_takes_no_flood_of_fields(http: httpx.AsyncClient) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = await http.post("/sign-in", content=b"a=1&" * 1000, headers=form)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "MALFORMED_REQUEST")
+    assert (await http.post("/sign-in", content=b"next=/temporal/", headers=form)).status_code == 401
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
