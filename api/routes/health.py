@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
+import structlog
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -15,6 +15,7 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from api.deps import Process
 from api.wiring import Wiring
 
+log = structlog.get_logger(__name__)
 router = APIRouter(tags=["health"])
 
 PATIENCE = 3.0
@@ -31,10 +32,12 @@ async def ready(process: Process) -> JSONResponse:
     """What the process needs answers too; 503 names the part that does not."""
     names = ("database", "temporal")
     results = await asyncio.gather(_database(process), _temporal(process), return_exceptions=True)
-    checks: dict[str, Any] = {
-        name: "ok" if not isinstance(result, BaseException) else f"{type(result).__name__}: {result}"[:200]
-        for name, result in zip(names, results, strict=True)
-    }
+    checks: dict[str, str] = {}
+    for name, result in zip(names, results, strict=True):
+        checks[name] = "does not answer" if isinstance(result, BaseException) else "ok"
+        if isinstance(result, BaseException):
+            # addresses and logins are for the log: anybody may ask this
+            log.warning("a part does not answer", part=name, error=f"{type(result).__name__}: {result}"[:200])
     well = all(check == "ok" for check in checks.values())
     return JSONResponse({"status": "ok" if well else "unavailable", "checks": checks}, 200 if well else 503)
 

@@ -209,6 +209,14 @@ async def test_pages_of_the_description_may_load_what_they_name(http: httpx.Asyn
         assert (await http.get(source)).status_code == 200
 
 
+async def test_what_does_not_answer_is_named_and_no_more(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/health/ready")
+    assert answer.status_code == 503
+    # the database's address, and what it said, are for the log
+    assert answer.json()["checks"]["database"] == "does not answer"
+    assert "127.0.0.1" not in answer.text
+
+
 # --- methods
 
 
