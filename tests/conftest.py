@@ -24,6 +24,15 @@ def pytest_configure(config: pytest.Config) -> None:
     structlog.configure(processors=[*before, plain])
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked `thorough` is for `--all`; the report counts it as deselected."""
+    if config.getoption("--all"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("thorough")]
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = "all cases" if config.getoption("--all") else f"a sample with --seed {config.getoption('--seed')}"
     return f"exhaustive matrices: {chosen}"

@@ -40,6 +40,8 @@ SIDE_BY_SIDE = 8
 SAMPLE = 16
 #: How many of all sequences are enough where only the lengths of histories differ.
 SHORT_HISTORIES = 160
+#: A run of short histories goes through all that one of a single history does.
+WHOLE = pytest.mark.thorough
 
 GRAPH: dict[str, Any] = {
     "name": "three steps",
@@ -121,8 +123,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for kind, most in (("one history", len(everything)), ("many short histories", SHORT_HISTORIES)):
         chosen = dice.sample(everything, most if metafunc.config.getoption("--all") else SAMPLE)
         size = SIDE_BY_SIDE * 2
+        marks = WHOLE if kind == "one history" else ()
         for start in range(0, len(chosen), size):
-            cases.append(pytest.param(kind, chosen[start : start + size], id=f"{kind}-{start // size}"))
+            cases.append(pytest.param(kind, chosen[start : start + size], id=f"{kind}-{start // size}", marks=marks))
     metafunc.parametrize(("platform", "sequences"), cases, indirect=["platform"], scope="module")
 
 
@@ -151,7 +154,9 @@ def test_every_sequence_leaves_a_run_that_ends(platform: Platform, sequences: li
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("platform", ["one history", "many short histories"], indirect=True, scope="module")
+@pytest.mark.parametrize(
+    "platform", [pytest.param("one history", marks=WHOLE), "many short histories"], indirect=True, scope="module"
+)
 async def test_all_that_happened_replays(platform: Platform) -> None:
     """Whatever came when, the workflow decides the same again: a worker that takes a run over stands where the other stood."""
     client = await connect(platform)

@@ -26,6 +26,7 @@ class Questions(Setting):
                 assert result.interrupts == first
                 check_questions(result.interrupts, stale)
 
+    @pytest.mark.thorough
     async def test_a_question_is_the_same_in_another_process(self, adapter: Adapter) -> None:
         asking = self.asking_cases[0]
         run, state, first = await _to_the_first_question(adapter, asking)

@@ -160,6 +160,7 @@ class AdapterConformance(Edits, Questions):
             assert case.definition == definition
             state = after
 
+    @pytest.mark.thorough
     async def test_each_step_may_run_in_another_process(self, adapter: Adapter) -> None:
         case = self.cases[0]
         with ModelServer(case.rules) as server:

@@ -10,6 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import delete
+from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.base import BadDefinition, ExternalResult, StaleAttempt, StepError
 from activities.connections.failures import ExternalFailed, ExternalRefused, ExternalUnavailable, ExternalUnknown
@@ -32,6 +35,12 @@ FAILED = {"status": "ERROR", "error": "the kettle is empty", "token_usage": 3}
 def rows(postgres: PostgresServer) -> Iterator[Rows]:
     rows = Rows(postgres.url)
     yield rows
+
+    async def clear(db: AsyncSession) -> None:
+        # a provider would serve the tests of others, whose tenant is the same
+        await db.execute(delete(ExternalConnection).where(col(ExternalConnection.tenant_id) == rows.tenant_id))
+
+    rows.run(clear)
     rows.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from omium_core.settings import FRAMEWORKS
 from tests.support.platform import Platform, running_platform
 
 # its assertions are to tell what they found
@@ -18,6 +19,7 @@ AGENTS = Path(__file__).parents[1] / "e2e" / "agents"
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     env = {
+        "OMIUM_FRAMEWORKS": ",".join(FRAMEWORKS),
         "OMIUM_AGENT_PATH": str(AGENTS),
         "OMIUM_AGENT_MODULES": "user_graphs",
         "OMIUM_TOOL_MODULES": "user_tools",

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from tests.autogen.teams import agent, condition, team
-from tests.crash.test_worker import kill_at
+from tests.crash.test_worker import deaths, kill_at
 from tests.support.platform import Platform
-from tests.support.sampling import sampled
 
 TEAM: dict[str, Any] = {
     "name": "team under fire",
@@ -46,7 +45,7 @@ def rules(folder: Path) -> list[dict[str, Any]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "call" in metafunc.fixturenames:
-        metafunc.parametrize("call", sampled(metafunc.config, list(range(1, CALLS + 1)), 1))
+        metafunc.parametrize("call", deaths(metafunc.config, "autogen", CALLS))
 
 
 def test_team(platform: Platform, call: int, tmp_path: Path) -> None:

@@ -6,17 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.crash.test_worker import kill_at
+from tests.crash.test_worker import deaths, kill_at
 from tests.crewai.flows import LOOP, LOOP_CALLS, LOOP_RULES
 from tests.support.platform import Platform
-from tests.support.sampling import sampled
 
 FLOW: dict[str, Any] = {"name": "flow under fire", "framework": "crewai", "workflow_definition": LOOP}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "call" in metafunc.fixturenames:
-        metafunc.parametrize("call", sampled(metafunc.config, list(range(1, LOOP_CALLS + 1)), 1))
+        metafunc.parametrize("call", deaths(metafunc.config, "crewai_flow", LOOP_CALLS))
 
 
 def test_flow(platform: Platform, call: int) -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.crash.test_worker import kill_at
+from tests.crash.test_worker import deaths, kill_at
 from tests.semantic_kernel.support import agent, calling
 from tests.support.platform import Platform
-from tests.support.sampling import sampled
 
 DESK: dict[str, Any] = {
     "name": "desk under fire",
@@ -43,7 +42,7 @@ def rules(folder: Path) -> list[dict[str, Any]]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "call" in metafunc.fixturenames:
-        metafunc.parametrize("call", sampled(metafunc.config, list(range(1, CALLS + 1)), 1))
+        metafunc.parametrize("call", deaths(metafunc.config, "semantic_kernel", CALLS))
 
 
 def test_handoff(platform: Platform, call: int, tmp_path: Path) -> None:

@@ -133,6 +133,7 @@ def go(platform: Platform, *given: Trip) -> None:
             done.result()
 
 
+@pytest.mark.thorough
 def test_nothing_dies(platform: Platform, worker: QuickWorker, tmp_path: Path) -> None:
     """What the other tests count with: no history has more moments than are tried."""
     given = [Trip(platform, framework, tmp_path, Reaper(worker.kill)) for framework in FRAMEWORKS]

@@ -207,7 +207,7 @@ async def test_login_that_sees_everything_is_refused_in_production(
     await check_settings(settings_of(installed, "service", tmp_path))
 
 
-@pytest.mark.parametrize("module", ["api", "workers.main"])
+@pytest.mark.parametrize("module", ["api", pytest.param("workers.main", marks=pytest.mark.thorough)])
 def test_process_says_so_and_ends(installed: Place, tmp_path: Path, module: str) -> None:
     settings = settings_of(installed, "owner", tmp_path)
     env = {

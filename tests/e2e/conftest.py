@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from omium_core.settings import FRAMEWORKS
 from tests.support.platform import Platform, running_platform
 
 AGENTS = Path(__file__).parent / "agents"
@@ -15,6 +16,7 @@ AGENTS = Path(__file__).parent / "agents"
 @pytest.fixture(scope="session")
 def _platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     env = {
+        "OMIUM_FRAMEWORKS": ",".join(FRAMEWORKS),
         "OMIUM_AGENT_PATH": str(AGENTS),
         "OMIUM_AGENT_MODULES": "user_graphs",
         "OMIUM_TOOL_MODULES": "user_tools",

@@ -21,7 +21,7 @@ from schemathesis.core.failures import FailureGroup
 
 from tests.fuzz.world import Server, World
 
-QUICK, ALL = 4, 30
+QUICK, ALL = 2, 30
 #: A part that is away is told so: no worker serves the frameworks here.
 AWAY = 503
 #: What a route never sees: the path that was made leads to none.

@@ -19,7 +19,7 @@ def _server_runs_afterwards(postgres: PostgresServer) -> Iterator[None]:
         postgres.start()
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [pytest.param(False, marks=pytest.mark.thorough), True])
 def test_while_answers_are_on_their_way(scene: Scene, postgres: PostgresServer, stream: bool) -> None:
     scene.model.set_script([{"gate": "g", "reply": {"content": "kept"}}])
     step = scene.new_step()

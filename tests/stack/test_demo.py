@@ -15,7 +15,10 @@ from tests.support.stack import OMIUM, plain_environment
 ANSWERS = {"Researcher": "three facts", "Writer": "one paragraph", "Editor": "Headline and paragraph"}
 
 
-@pytest.mark.parametrize(("status", "code"), [(None, 0), (400, 1)], ids=["completes", "fails"])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [pytest.param(None, 0, id="completes"), pytest.param(400, 1, id="fails", marks=pytest.mark.thorough)],
+)
 def test_demo_shows_the_run_and_leaves_nothing_running(tmp_path: Path, status: int | None, code: int) -> None:
     rules = [
         {"when": {"system": role}, "reply": {"error": {"status": status}} if status else {"content": answer}}
@@ -35,7 +38,9 @@ def test_demo_shows_the_run_and_leaves_nothing_running(tmp_path: Path, status: i
 
     assert done.returncode == code, done.stdout + done.stderr
     assert re.search(r"http://127\.0\.0\.1:\d+/docs", done.stdout)
-    assert re.search(r"http://127\.0\.0\.1:\d+/namespaces/default/workflows/[0-9a-f-]+%2F[0-9a-f-]+", done.stdout)
+    assert re.search(
+        r"http://127\.0\.0\.1:\d+/temporal/namespaces/default/workflows/[0-9a-f-]+%2F[0-9a-f-]+", done.stdout
+    )
     victims = [int(pid) for pid in re.findall(r"kill -9 (\d+)", done.stdout)]
     assert len(victims) == 4
     assert not any(psutil.pid_exists(pid) for pid in victims)

@@ -85,6 +85,7 @@ def test_everything_is_found_again_after_the_supervisor_was_killed(data_dir: Pat
         assert not any(is_alive(pid) for pid in second["pids"].values())
 
 
+@pytest.mark.thorough
 def test_two_stacks_run_side_by_side(stack: Stack, data_dir: Path) -> None:
     with start_stack(data_dir) as other:
         create_workflow(other)
@@ -131,6 +132,7 @@ def test_runs_as_a_normal_user(tmp_path_factory: pytest.TempPathFactory) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
+@pytest.mark.thorough
 def test_database_of_root_lies_in_the_data_directory_where_its_user_can_reach_it() -> None:
     home = Path("/tmp") / f"omium-test-root-{os.getpid()}"
     try:
@@ -143,6 +145,7 @@ def test_database_of_root_lies_in_the_data_directory_where_its_user_can_reach_it
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root's PostgreSQL runs as another user")
+@pytest.mark.thorough
 def test_closed_folders_of_root_stay_closed(data_dir: Path) -> None:
     closed = data_dir.parent
     closed.chmod(0o700)

@@ -106,7 +106,7 @@ def running_platform(
             "OMIUM_LLM_BASE_URL": model.base_url,
             "OMIUM_LLM_API_KEY": "provider-secret",
             "OMIUM_LLM_MODEL": "test-model",
-            # a worker that has just started imports all frameworks, perhaps beside other tests
+            # a worker that has just started imports frameworks, perhaps beside other tests
             "OMIUM_WORKER_CHECK_TIMEOUT": "90",
             "OMIUM_RETRY_INITIAL_INTERVAL": "0.1",
             "OMIUM_RETRY_MAX_INTERVAL": "0.5",

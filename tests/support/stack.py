@@ -50,13 +50,13 @@ def start_stack(
 ) -> Stack:
     """Starts a stack on free ports without a model and waits until it is ready.
 
-    `env` adds settings (`OMIUM_...`), `args` adds options of `omium up`, `popen` arguments of the process (`user=`).
+    Its worker serves LangGraph alone unless `env` says otherwise: to load all frameworks is most of what a start costs. `env` adds settings (`OMIUM_...`), `args` adds options of `omium up`, `popen` arguments of the process (`user=`).
     A database outside of `data_dir` is removed when the tests end. Raises `StackDidNotStart`.
     """
     said = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process that writes to it
     process = subprocess.Popen(
         [*command, "up", "--data-dir", str(data_dir), *DEFAULT_ARGS, "--json", *args],
-        env=plain_environment(env),
+        env=plain_environment({"OMIUM_FRAMEWORKS": "langgraph", **(env or {})}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=said,

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.platform import Platform, running_platform
-from tests.workflows.scenarios import Recorded, record
+from tests.workflows.scenarios import SERVED, Recorded, record
 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    with running_platform(tmp_path_factory.mktemp("workflows") / "data") as platform:
+    with running_platform(tmp_path_factory.mktemp("workflows") / "data", env=SERVED) as platform:
         yield platform
 
 

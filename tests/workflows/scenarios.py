@@ -25,6 +25,8 @@ from tests.support.platform import Platform, running_platform
 from tests.support.sealed import StackKeys, opened
 
 HISTORIES = Path(__file__).parent / "histories"
+#: What the worker of these runs serves.
+SERVED = {"OMIUM_FRAMEWORKS": "langgraph,crewai,flow"}
 #: Part of every input, prompt, answer and error text of the scenarios; none of these belongs into a history.
 CANARY = "canary"
 
@@ -266,7 +268,7 @@ def recorded() -> Iterator[tuple[str, History]]:
 
 def main() -> None:
     HISTORIES.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder) / "data") as platform:
+    with tempfile.TemporaryDirectory() as folder, running_platform(Path(folder) / "data", env=SERVED) as platform:
         for name, told in record(platform).items():
             stored = {"workflow_id": told.history.workflow_id, "history": cleaned(told.opened)}
             (HISTORIES / f"{name}.json").write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")

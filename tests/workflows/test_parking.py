@@ -10,6 +10,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from tests.support.platform import Platform
+from tests.support.sealed import StackKeys
 from tests.support.stack import wait_until
 from tests.workflows.scenarios import ANSWER, GRAPH, INPUTS, connect, run_of
 
@@ -108,11 +109,13 @@ async def test_answer_that_comes_before_the_run_knows_of_its_question(platform: 
     await asyncio.to_thread(platform.model.wait_for, lambda calls: len(calls) > seen and calls[seen].state == "held")
     connection = await asyncpg.connect(platform.stack["database_url"])
     try:
+        tenant = await connection.fetchval("SELECT tenant_id FROM executions WHERE id = $1", execution_id)
         approval_id = await connection.fetchval(
             "INSERT INTO approvals (id, tenant_id, execution_id, lineage, step_index, step_name, interrupt_id, title,"
-            " status, created_at) SELECT gen_random_uuid(), tenant_id, id, 0, 0, 'write', 'early', '', 'pending', now()"
+            " status, created_at) SELECT gen_random_uuid(), tenant_id, id, 0, 0, 'write', 'early', $2, 'pending', now()"
             " FROM executions WHERE id = $1 RETURNING id",
             execution_id,
+            (await StackKeys(platform.stack).cipher(tenant)).seal(b"May it?"),
         )
     finally:
         await connection.close()
