@@ -26,7 +26,7 @@ class Secrets:
 
     def refresh_token(self, session_id: UUID, salt: bytes, generation: int) -> str:
         body = session_id.bytes + generation.to_bytes(4, "big")
-        return _PREFIX + urlsafe_b64encode(body + self._mark(body, salt)).rstrip(b"=").decode()
+        return _encoded(body + self._mark(body, salt))
 
     def is_refresh_token(self, token: str, session_id: UUID, salt: bytes) -> bool:
         """Whether this installation made the token for the session, now or earlier."""
@@ -58,6 +58,10 @@ def session_of(refresh_token: str) -> tuple[UUID, int] | None:
     return (UUID(bytes=raw[:16]), int.from_bytes(raw[16:_BODY], "big")) if raw else None
 
 
+def _encoded(raw: bytes) -> str:
+    return _PREFIX + urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
 def _decoded(token: str) -> bytes:
     if not token.startswith(_PREFIX) or not token.isascii():
         return b""
@@ -65,4 +69,5 @@ def _decoded(token: str) -> bytes:
         raw = urlsafe_b64decode(token.removeprefix(_PREFIX) + "==")
     except ValueError:
         return b""
-    return raw if len(raw) == _LENGTH else b""
+    # the decoder passes over foreign letters and spare bits: a token has one spelling
+    return raw if len(raw) == _LENGTH and _encoded(raw) == token else b""
