@@ -14,7 +14,7 @@ SHORTEST, SHORTEST_AUDIT, LONGEST = 1, 30, 3650
 
 @dataclass(frozen=True)
 class Retention:
-    """Days. `trace_days` is for the call journal, events, notifications and deliveries."""
+    """Days. `trace_days` is for the call journal, events, notifications, deliveries, and times of schedules."""
 
     checkpoint_days: int = CHECKPOINT_DAYS
     trace_days: int = TRACE_DAYS

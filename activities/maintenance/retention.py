@@ -50,6 +50,11 @@ _FINISHED = {
     "notifications": "SELECT t.ctid FROM notifications t WHERE t.tenant_id = :tenant AND t.status <> 'pending' AND t.created_at < :before",
     "webhook_deliveries": "SELECT t.ctid FROM webhook_deliveries t WHERE t.tenant_id = :tenant AND t.status <> 'pending' "
     "AND t.created_at < :before",
+    # times that fired, and keys that answered: nobody asks for one of them a second time after so long
+    **{
+        table: f"SELECT t.ctid FROM {table} t WHERE t.tenant_id = :tenant AND t.created_at < :before"  # noqa: S608 - our own names
+        for table in ("schedule_runs", "schedule_commands", "external_kickoffs")
+    },
 }
 
 

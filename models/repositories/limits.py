@@ -98,7 +98,12 @@ async def read_allowance(session: AsyncSession, tenant_id: UUID, month: date) ->
     overrides: Any = json.loads(row.limits) if isinstance(row.limits, str) else row.limits
     return TenantAllowance(
         row.subscription_tier,
-        {name: value for name, value in overrides.items() if name in REQUEST_LIMITS},
+        # operators write them by hand: what is no number says nothing
+        {
+            name: value
+            for name, value in overrides.items()
+            if name in REQUEST_LIMITS and (value is None or type(value) is int)
+        },
         row.max_concurrent_executions,
         row.max_checkpoints_per_month,
         row.max_api_calls_per_month,

@@ -17,14 +17,24 @@ from activities.stores.file import FileStore
 from activities.stores.values import ValueStore
 from models.database import Database
 from models.repositories.data_rights import TenantSettings
-from models.tables import Checkpoint, Execution, ExecutionEvent, JournalEntry, Notification, Rollback
+from models.tables import (
+    Checkpoint,
+    Execution,
+    ExecutionEvent,
+    JournalEntry,
+    Notification,
+    Rollback,
+    Schedule,
+    ScheduleCommand,
+    ScheduleRun,
+)
 from models.tables import Table as Base
 from models.tables.base import now
 from omium_core.retention import Retention, retention_of
 from omium_core.settings import Settings
 from tests.api.conftest import Caller, KeyMaker
 from tests.data_rights.conftest import AgeObjects
-from tests.support.tenants import Owned, add_execution, add_tenant
+from tests.support.tenants import Owned, add, add_execution, add_tenant
 
 TRACES = (JournalEntry, ExecutionEvent, Notification)
 
@@ -55,6 +65,11 @@ async def ended(database: Database, row: Owned, at: datetime, status: str = "com
 
 async def test_what_is_over_goes_by_kind(database: Database, tenant: UUID, keep: RetentionActivities) -> None:
     row = await add_execution(database, tenant)
+    schedule = Schedule(tenant_id=tenant, workflow_id=row.workflow, name="nightly", cron=["0 3 * * *"])
+    await add(database, schedule, None)
+    fired = ScheduleRun(tenant_id=tenant, schedule_id=schedule.id, scheduled_at=now(), status="started")
+    await add(database, fired, None)
+    await add(database, ScheduleCommand(tenant_id=tenant, key="k", request_hash="0" * 64), None)
     await ended(database, row, now())
     soon, later, much_later = (now() + timedelta(days=days) for days in (29, 31, 91))
     await keep.tidy_now(tenant, soon)
@@ -64,6 +79,7 @@ async def test_what_is_over_goes_by_kind(database: Database, tenant: UUID, keep:
     removed = await keep.tidy_now(tenant, much_later)
     assert await there(database, row, Checkpoint, *TRACES) == [False] * 4
     assert removed["checkpoints"] >= 1
+    assert {"schedule_runs", "schedule_commands", "external_kickoffs"} <= removed.keys()
     assert await keep.tidy_now(tenant, much_later) == {}, "again is nothing"
     async with database.transaction(tenant) as session:
         assert await session.get(Execution, row.execution) is not None
