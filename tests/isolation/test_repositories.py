@@ -58,6 +58,7 @@ READS: dict[Method, Call] = {
     (RoleRepository, "held_by"): lambda row: {"user_ids": [row.users]},
     (RoleRepository, "list"): lambda row: {"page": Page()},
     (RoleRepository, "named"): lambda row: {"name": row.role_name},
+    (KeyRepository, "find"): lambda row: {"key_id": row.api_keys},
     (KeyRepository, "get"): lambda row: {"key_id": row.api_keys},
     (KeyRepository, "list"): lambda row: {"page": Page()},
     (MemberRepository, "by_account"): lambda row: {"account_id": row.account},

@@ -34,6 +34,27 @@ __all__ = ["as_caller", "key_of", "tenant"]
 EXECUTIONS, OTHERS = "/api/v1/executions", "/api/v1/workflows"
 
 
+class Clock:
+    """Stands in for the module `time` where windows read the clock."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0 - 1_800_000_000.0 % 3600
+
+    def time(self) -> float:
+        return self.now
+
+    monotonic = time
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands still, so that no minute ends in the middle of a test."""
+    clock = Clock()
+    clock.now += 30
+    monkeypatch.setattr(windows, "time", clock)
+    return clock
+
+
 @pytest.fixture
 def settings(postgres: PostgresServer, tmp_path: Path) -> Settings:
     return Settings(
@@ -233,23 +254,9 @@ async def test_place_in_the_queue_is_told_and_can_be_left(world: Make, as_caller
         assert (await client.get(f"{EXECUTIONS}/{second}")).json()["queue_position"] == 1
 
 
-class Clock:
-    """Stands in for the module `time` where windows read the clock."""
-
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0 - 1_800_000_000.0 % 3600
-
-    def time(self) -> float:
-        return self.now
-
-    monotonic = time
-
-
-async def test_windows_slide(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(windows, "time", clock)
+async def test_windows_slide(clock: Clock) -> None:
     counted, minute = windows.Windows("memory"), windows.Window("somebody", 10, 60)
-    clock.now += 59
+    clock.now += 29
     assert [await counted.take(minute) for _ in range(11)] == [True] * 10 + [False]
     # the clock's next minute is no new window of ten
     clock.now += 2
@@ -263,9 +270,7 @@ async def test_windows_slide(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await counted.standing(minute)).remaining == 10
 
 
-async def test_time_until_the_next_request_is_taken_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(windows, "time", clock)
+async def test_time_until_the_next_request_is_taken_is_right(clock: Clock) -> None:
     counted, minute = windows.Windows("memory"), windows.Window("somebody", 3, 60)
     taken: list[float] = []
     for _ in range(40):
