@@ -35,13 +35,18 @@ LAUNCH_PATIENCE = timedelta(seconds=5)
 CLOSING_PATIENCE = 2.0
 
 
-async def begin(client: Client, database: Database, settings: Settings, execution: Execution) -> None:
-    """Starts the run of a committed row that was admitted, or does nothing if Temporal does not take it now."""
+async def begin(
+    client: Client, database: Database, settings: Settings, execution: Execution, *, tier: str | None = None
+) -> None:
+    """Starts the run of a committed row that was admitted, or does nothing if Temporal does not take it now.
+
+    `tier` is the tenant's, where it is known.
+    """
     position = Position()
     if not is_new(execution):
         async with database.transaction(execution.tenant_id) as session:
             position = await load_position(session, execution)
-    weight = await fairness_weight(database, settings, execution.tenant_id)
+    weight = await fairness_weight(database, settings, execution.tenant_id, tier)
     try:
         async for attempt in AsyncRetrying(
             # the run that failed has told so and is closing
@@ -57,10 +62,12 @@ async def begin(client: Client, database: Database, settings: Settings, executio
         log.warning("Temporal did not take the run yet", execution_id=str(execution.id), error=str(error))
 
 
-async def fairness_weight(database: Database, settings: Settings, tenant_id: UUID) -> float:
+async def fairness_weight(database: Database, settings: Settings, tenant_id: UUID, tier: str | None = None) -> float:
     """How many turns a tenant gets where several wait for the same workers: by its tier."""
-    row = await database.row(tenant_id, "SELECT subscription_tier FROM tenants WHERE id = $1", tenant_id)
-    return 1.0 if row is None else settings.fairness_weights.get(str(row[0]), 1.0)
+    if tier is None:
+        row = await database.row(tenant_id, "SELECT subscription_tier FROM tenants WHERE id = $1", tenant_id)
+        tier = "" if row is None else str(row[0])
+    return settings.fairness_weights.get(tier, 1.0)
 
 
 async def begin_admitted(

@@ -90,7 +90,7 @@ class ExecutionService:
             return earlier
         detailed(new={"execution_id": execution.id, "version": execution.workflow_version})
         STARTED.labels(execution.framework).inc()
-        await launch_admitted(self._process, execution, admitted)
+        await launch_admitted(self._process, execution, admitted, tier=caller.tier)
         return execution
 
     async def get(self, caller: Principal, execution_id: UUID) -> ExecutionDetail:

@@ -17,12 +17,14 @@ from models.tables import Execution
 from models.tables.base import now
 
 
-async def launch_now(process: Wiring, execution: Execution) -> None:
+async def launch_now(process: Wiring, execution: Execution, *, tier: str | None = None) -> None:
     """Starts the run of a row that is committed and admitted, or does nothing if Temporal does not take it."""
-    await begin(process.temporal, process.database, process.settings, execution)
+    await begin(process.temporal, process.database, process.settings, execution, tier=tier)
 
 
-async def launch_admitted(process: Wiring, execution: Execution, admitted: Sequence[UUID]) -> None:
+async def launch_admitted(
+    process: Wiring, execution: Execution, admitted: Sequence[UUID], *, tier: str | None = None
+) -> None:
     """After the commit of a row that is `pending`: starts what its transaction admitted, which may be others too.
 
     An execution that is not among them waits for its turn.
@@ -31,7 +33,7 @@ async def launch_admitted(process: Wiring, execution: Execution, admitted: Seque
     starts = []
     if len(others) < len(admitted):
         execution.admitted_at = now()
-        starts.append(launch_now(process, execution))
+        starts.append(launch_now(process, execution, tier=tier))
     if others:
         starts.append(begin_admitted(process.temporal, process.database, process.settings, execution.tenant_id, others))
     await asyncio.gather(*starts)
