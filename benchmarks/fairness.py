@@ -1,6 +1,6 @@
 """What a tenant feels of another one that floods the platform: the time from the start call to its run's first step.
 
-    .venv/bin/python -m benchmarks.fairness [--flood 500] [--answer-seconds 2] [--runs 10] [--places 20]
+    .venv/bin/python -m benchmarks.fairness [--flood 500] [--answer-seconds 2] [--runs 10] [--places 25]
 
 One local stack with one worker and a scripted model. First a tenant's single runs while nobody else is there, one after the
 other; then the same while another tenant has started 500 runs, of which it may have `--places` under way.
@@ -113,7 +113,7 @@ async def measure(described: dict[str, Any], options: argparse.Namespace) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--flood", type=int, default=500)
-    parser.add_argument("--places", type=int, default=20)
+    parser.add_argument("--places", type=int, default=25)
     parser.add_argument("--answer-seconds", type=float, default=2.0)
     parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()

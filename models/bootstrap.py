@@ -21,7 +21,7 @@ BOOTSTRAP_SLUG = "default"
 #: The first tenant belongs to whoever runs the installation: what is to protect others from it is wide.
 _OWN_LIMITS: dict[str, Any] = {
     "limits": UNLIMITED_REQUESTS,
-    "max_concurrent_executions": 100,
+    "max_concurrent_executions": 25,
     "max_checkpoints_per_month": 2_000_000_000,
     "max_api_calls_per_month": 2_000_000_000,
 }

@@ -65,13 +65,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(name, sampled(metafunc.config, list(range(1, calls + 1)), 1))
 
 
-def deaths(config: pytest.Config, kind: str, calls: int) -> list[Any]:
-    """The calls at which the worker of one more kind of run dies: all of them, or one call of one kind in a quick run."""
-    is_chosen = kind in sampled(config, ["autogen", "crewai_flow", "semantic_kernel"], 1)
-    marks = [] if is_chosen else [pytest.mark.thorough]
-    return [pytest.param(call, marks=marks) for call in sampled(config, list(range(1, calls + 1)), 1)]
-
-
 def kill_at(
     platform: Platform, call: int, workflow: dict[str, Any], inputs: dict[str, Any], rules: Any, calls: int
 ) -> Any:

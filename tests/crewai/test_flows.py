@@ -241,6 +241,7 @@ async def test_cancelling_ends_the_call_under_way(adapter: Adapter, server: Mode
     await asyncio.to_thread(server.wait_for, lambda calls: calls[-1].state == "disconnected", 5)
 
 
+@pytest.mark.thorough
 async def test_another_attempt_makes_the_same_calls_in_the_same_order(adapter: Adapter) -> None:
     """In processes whose sets have other orders, as in attempts on different workers."""
     bodies, states = [], []

@@ -64,6 +64,7 @@ async def picture(world: World, run: Run, outcome: RollbackOutcome) -> dict[str,
     }
 
 
+@pytest.mark.thorough
 async def test_killed_at_every_moment_in_turn(world: World, mortal: MortalDatabase) -> None:
     run, wish = await make_run(world)
     assert await roll_back(world, run, wish, mortal, 0)

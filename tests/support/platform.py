@@ -117,4 +117,6 @@ def running_platform(
         try:
             yield platform
         finally:
+            # a call that is held would hold the worker too, until its grace is over
+            model.stop()
             platform.stack.stop()

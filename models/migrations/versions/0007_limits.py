@@ -25,7 +25,7 @@ _FIRST_TENANT = """
 UPDATE tenants
 SET limits = '{"requests_per_minute": null, "requests_per_hour": null,
                "execution_requests_per_minute": null, "execution_requests_per_hour": null}',
-    max_concurrent_executions = greatest(max_concurrent_executions, 100),
+    max_concurrent_executions = greatest(max_concurrent_executions, 25),
     max_checkpoints_per_month = 2000000000, max_api_calls_per_month = 2000000000
 WHERE slug = 'default'
 """
