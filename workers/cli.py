@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from workers.audit import add_verify
+from workers.cli_errors import plain_errors
 from workers.keys import keys_commands
 
 if TYPE_CHECKING:
@@ -146,19 +145,6 @@ def db_bootstrap() -> None:
                 settings.bootstrap_api_key.get_secret_value(),
             )
         )
-
-
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turns what a person can mend into one sentence and exit code 1."""
-    from omium_core.errors import OmiumError
-    from workers.local.errors import StackError
-
-    try:
-        yield
-    except (StackError, OmiumError) as error:
-        typer.echo(f"omium: {error}", err=True)
-        raise typer.Exit(1) from None
 
 
 def _existing(data_dir: Path) -> DataDir:

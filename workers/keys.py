@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workers.cli_errors import plain_errors
+
 if TYPE_CHECKING:
     from models.database import Database
     from omium_core.settings import Settings
@@ -129,7 +131,6 @@ def _run(work: Callable[[Database, Settings], Awaitable[Any]], data_dir: Path | 
 
     from models.database import open_database
     from omium_core.settings import load_settings
-    from workers.cli import plain_errors
 
     async def connected() -> Any:
         settings = load_settings()
