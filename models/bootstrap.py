@@ -18,7 +18,8 @@ from models.tables import ApiKey, Tenant, User
 
 BOOTSTRAP_SLUG = "default"
 
-#: The first tenant belongs to whoever runs the installation: what is to protect others from it is wide.
+#: The first tenant belongs to whoever runs the installation: what is to protect others from it is wide,
+#: but for the places of its runs: as many as two cores carry beside somebody else (decision 0016).
 _OWN_LIMITS: dict[str, Any] = {
     "limits": UNLIMITED_REQUESTS,
     "max_concurrent_executions": 25,

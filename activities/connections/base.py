@@ -105,35 +105,28 @@ class ExternalClient(Protocol):
 
 
 class RemoteError(Exception):
-    """Base of both; the message holds no secret."""
+    """Base of both; the message holds no secret.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
-
-
-class RemoteUnavailable(RemoteError):
-    """The service did not answer, or said that it cannot now. `arrived`: it may have done what it was asked all the same.
-
-    `status` is its HTTP status, None where it gave none.
-    """
-
-    def __init__(
-        self, message: str, *, arrived: bool, retry_after: float | None = None, status: int | None = None
-    ) -> None:
-        super().__init__(message)
-        self.arrived = arrived
-        self.status = status
-        self.retry_after = retry_after
-
-
-class RemoteRefused(RemoteError):
-    """The service will not do it, or must not be asked; `status` is its HTTP status, None where it was not asked.
-
-    `arrived`: it took what it was asked, and answered with something that is not read.
+    `status` is the service's HTTP status, None where it gave none or was not asked. `arrived`: it may have done what it was
+    asked all the same.
     """
 
     def __init__(self, message: str, status: int | None = None, *, arrived: bool = False) -> None:
         super().__init__(message)
+        self.message = message
         self.status = status
         self.arrived = arrived
+
+
+class RemoteUnavailable(RemoteError):
+    """The service did not answer, or said that it cannot now; `retry_after` is in seconds, where it said when."""
+
+    def __init__(
+        self, message: str, *, arrived: bool, retry_after: float | None = None, status: int | None = None
+    ) -> None:
+        super().__init__(message, status, arrived=arrived)
+        self.retry_after = retry_after
+
+
+class RemoteRefused(RemoteError):
+    """The service will not do it, or must not be asked. `arrived`: it took it, and answered with something that is not read."""

@@ -1,8 +1,8 @@
 """What the audit log is told by use cases: who did what to which thing, in the transaction that does it.
 
 Each request that may change something leaves one entry. A use case that knows more than the request itself (old and new
-values, another action) calls `audited` in its own transaction; the middleware (`api.audit_trail`) sees that and writes none. One that steers a run, which changes nothing in a transaction of the API, gives
-the values with `detailed`.
+values, another action) calls `audited` in its own transaction; the middleware (`api.audit_trail`) sees that and writes none. One
+that steers a run, which changes nothing in a transaction of the API, gives the values with `detailed`.
 """
 
 from __future__ import annotations

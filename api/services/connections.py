@@ -123,7 +123,7 @@ class ConnectionService:
             client = self._services.client(target.kind)
             message, ok = await (client.check(target) if client else self._services.check_provider(target)), True
         except RemoteError as error:
-            message, ok, status = error.message, False, _status_of(error)
+            message, ok, status = error.message, False, error.status
         async with self._process.database.transaction(caller.tenant_id) as session:
             if ok:
                 await ConnectionRepository(session, caller.tenant_id).synced(connection_id, now())
@@ -218,14 +218,10 @@ def _refuse(problems: list[Problem]) -> None:
 
 
 def _failed(error: RemoteError) -> OmiumError:
-    details: dict[str, Any] = {"remote_status": _status_of(error)}
+    details: dict[str, Any] = {"remote_status": error.status}
     if isinstance(error, RemoteUnavailable) and error.retry_after is not None:
         details["retry_after"] = int(error.retry_after) + 1
     return ExternalServiceFailed(error.message, **details)
-
-
-def _status_of(error: RemoteError) -> int | None:
-    return error.status if isinstance(error, (RemoteRefused, RemoteUnavailable)) else None
 
 
 def _hint(token: str) -> str:
