@@ -210,6 +210,24 @@ class QuotaExceeded(OmiumError):
     status = 429
 
 
+class CreditsExhausted(OmiumError):
+    """The tenant has no credits for this; `details` say how many are left."""
+
+    code = "CREDITS_EXHAUSTED"
+    status = 402
+
+
+class BudgetExceeded(OmiumError):
+    """A budget does not allow it; `details` name the budget."""
+
+    code = "BUDGET_EXCEEDED"
+    status = 402
+
+
+class BudgetNotFound(NotFound):
+    code = "BUDGET_NOT_FOUND"
+
+
 class ConnectionNotFound(NotFound):
     code = "CONNECTION_NOT_FOUND"
 

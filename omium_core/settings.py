@@ -41,6 +41,15 @@ class ModelPrice(BaseModel):
     output: Decimal = Decimal(0)
 
 
+class CreditPrice(BaseModel, extra="forbid"):
+    """Price of a model in credits, per million tokens and per call."""
+
+    input_per_1m: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    cached_per_1m: Annotated[Decimal, Field(ge=0)] | None = None
+    output_per_1m: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    per_call: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+
+
 class Settings(BaseSettings):
     """All settings of all processes; each reads what it needs."""
 
@@ -174,6 +183,20 @@ class Settings(BaseSettings):
     #: Seconds in which the secret before still signs, when a secret is rotated.
     webhook_secret_overlap: Seconds = 86_400.0
     max_webhooks: Count = 20
+
+    # Money; see docs/billing.md
+    #: Whether runs stop when their tenant has no credits; without a word on it, in production.
+    billing_enforced: bool | None = None
+    #: Credits that a new tenant begins with.
+    signup_credits: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    #: A model without a price is refused, or costs `default_price`; without a word on it, refused where credits are enforced.
+    unpriced_models: Literal["refuse", "default"] | None = None
+    #: In credits: {"input_per_1m", "output_per_1m", "cached_per_1m", "per_call"}.
+    default_price: CreditPrice = CreditPrice()
+    #: Tenants are warned when their balance falls below this many credits; 0 for never.
+    low_credits: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
+    #: Tokens that a call may cost at most where neither the request nor its price says how long the answer may be.
+    most_output_tokens: Count = 4096
 
     # Schedules
     max_schedules: Count = 1000
@@ -320,6 +343,14 @@ class Settings(BaseSettings):
         """Whether a master key is set, or its development default may be used."""
         is_set = self.master_key_file is not None or self.master_key.get_secret_value() != DEVELOPMENT_MASTER_KEY
         return is_set or self.environment == "development"
+
+    @property
+    def enforces_credits(self) -> bool:
+        return self.environment == "production" if self.billing_enforced is None else self.billing_enforced
+
+    @property
+    def refuses_unpriced_models(self) -> bool:
+        return self.enforces_credits if self.unpriced_models is None else self.unpriced_models == "refuse"
 
     def owner_url(self) -> str:
         """The address of the database for those who change its tables."""

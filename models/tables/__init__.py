@@ -2,6 +2,16 @@
 
 from models.tables.audit import AuditHead, AuditLink, AuditLog, AuditPending
 from models.tables.base import Table
+from models.tables.billing import (
+    BillingNotice,
+    Budget,
+    CreditAccount,
+    CreditGrant,
+    CreditHold,
+    LedgerEntry,
+    ParkedRun,
+    Price,
+)
 from models.tables.checkpoints import Checkpoint, Lineage
 from models.tables.connections import ExternalConnection, ExternalKickoff
 from models.tables.consensus import ConsensusAck, ConsensusLog
@@ -23,7 +33,18 @@ from models.tables.identity import (
     UserRole,
 )
 from models.tables.journal import JournalEntry
+from models.tables.metrics import (
+    AgentMetrics,
+    ApiUsageHour,
+    CostRollup,
+    DurationRollup,
+    ExecutionMetrics,
+    ExecutionRollup,
+    RollupMark,
+    StepRollup,
+)
 from models.tables.notifications import Notification
+from models.tables.payments import AutoTopup, Payment, PaymentReturn, StripeCursor, StripeWebhookEvent, Subscription
 from models.tables.policies import ExecutionPolicy, ExecutionPolicyVersion, RecoveryAction
 from models.tables.schedules import Schedule, ScheduleCommand, ScheduleRun
 from models.tables.steering import Approval, Effect, Rollback
@@ -35,40 +56,62 @@ __all__ = [
     "Account",
     "AccountToken",
     "Agent",
+    "AgentMetrics",
     "ApiKey",
     "ApiUsage",
+    "ApiUsageHour",
     "Approval",
     "AuditHead",
     "AuditLink",
     "AuditLog",
     "AuditPending",
+    "AutoTopup",
+    "BillingNotice",
+    "Budget",
     "Checkpoint",
     "ConsensusAck",
     "ConsensusLog",
+    "CostRollup",
+    "CreditAccount",
+    "CreditGrant",
+    "CreditHold",
     "DataRequest",
+    "DurationRollup",
     "Effect",
     "Execution",
     "ExecutionEvent",
+    "ExecutionMetrics",
     "ExecutionPolicy",
     "ExecutionPolicyVersion",
+    "ExecutionRollup",
     "ExternalConnection",
     "ExternalKickoff",
     "Failure",
     "IdempotencyKey",
     "Invitation",
     "JournalEntry",
+    "LedgerEntry",
     "Lineage",
     "Notification",
     "OAuthState",
+    "ParkedRun",
+    "Payment",
+    "PaymentReturn",
+    "Price",
     "RecoveryAction",
     "Role",
     "Rollback",
+    "RollupMark",
     "Schedule",
     "ScheduleCommand",
     "ScheduleRun",
     "Session",
     "SignInFailure",
     "SigningKey",
+    "StepRollup",
+    "StripeCursor",
+    "StripeWebhookEvent",
+    "Subscription",
     "Table",
     "Tenant",
     "TenantKey",

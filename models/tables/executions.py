@@ -78,6 +78,10 @@ class Execution(Table, table=True):
     notifies: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     forked_from: UUID | None = Field(default=None, foreign_key="executions.id", ondelete="SET NULL")
     forked_from_checkpoint: UUID | None = None
+    #: The execution at the beginning of its forks, whose budget they share; None for one that is no fork.
+    root_id: UUID | None = None
+    #: The key that started it, where one did.
+    api_key_id: UUID | None = Field(default=None, foreign_key="api_keys.id", ondelete="SET NULL")
     meta: dict[str, Any] = sealed_json(default_factory=dict, nullable=False, sa_column_kwargs={"name": "metadata"})
 
     #: When it came to wait for its turn, and when it got it: one that is pending without this is not started yet.

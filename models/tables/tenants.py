@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, LargeBinary, String, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, String, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
@@ -19,7 +19,15 @@ class Tenant(Table, table=True):
     __tablename__ = "tenants"
     __table_args__ = (
         CheckConstraint("subscription_tier IN ('starter', 'professional', 'enterprise')", name="valid_tier"),
-        CheckConstraint("subscription_status IN ('active', 'suspended', 'cancelled', 'trial')", name="valid_status"),
+        CheckConstraint(
+            "subscription_status IN ('active', 'suspended', 'cancelled', 'trial', 'past_due')", name="valid_status"
+        ),
+        Index(
+            "ix_tenants_stripe_customer_id",
+            "stripe_customer_id",
+            unique=True,
+            postgresql_where=text("stripe_customer_id IS NOT NULL"),
+        ),
     )
 
     id: UUID = id_field()
