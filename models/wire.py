@@ -186,7 +186,7 @@ class HandoffWish:
 class StepOutcome:
     """What a step left behind. `next_step` is empty when the run, or the branch, is `done`.
 
-    With `questions` or a `handoff` the step is not done: it waits and is then run again. A `skipped` node of a flow was
+    With `questions`, a `handoff` or `parked` the step is not done: it waits and is then run again. A `skipped` node of a flow was
     not run because its condition did not hold.
     """
 
@@ -205,6 +205,11 @@ class StepOutcome:
     questions: list[Question] = field(default_factory=list)
     handoff: HandoffWish | None = None
     skipped: bool = False
+    #: The step stands before a call that cannot be paid for: `credits` or `budget`, what it may cost (in millionths of a
+    #: credit), and the budget that does not allow it.
+    parked: str = ""
+    required: int = 0
+    budget_id: str = ""
 
 
 @dataclass
@@ -252,6 +257,9 @@ class StateInput:
     reason: str = ""
     actor: str = ""
     note: str = ""
+    #: For `credits` and `budget`: what the call may cost that the run stands before, and the budget.
+    required: int = 0
+    budget_id: str = ""
 
 
 @dataclass

@@ -292,6 +292,22 @@ class ModelRejected(StepError):
     retryable = False
 
 
+class Unaffordable(StepError):
+    """A call cannot be paid for now, so it was not made. Nothing failed: the run waits for `reason`, credits or budget.
+
+    `required` is what the call may cost at most, in millionths of a credit; `budget_id` the budget that does not allow it.
+    """
+
+    retryable = False
+
+    def __init__(self, reason: str, required: int, budget_id: str = "") -> None:
+        words = {"credits": "The tenant has no credits for this call.", "budget": "A budget does not allow this call."}
+        super().__init__(words[reason])
+        self.failure_type = reason
+        self.required = required
+        self.budget_id = budget_id
+
+
 class StaleAttempt(StepError):
     """A newer attempt of the same step is running: this one must not act any more."""
 
