@@ -11,11 +11,14 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.worker import Replayer
 
+from activities.payload_codec import sealing_converter
 from omium_core import temporal
 from tests.support.platform import Platform
-from tests.support.sealed import encoding_of
+from tests.support.sealed import StackKeys, encoding_of
 from tests.workflows.scenarios import CANARY, Recorded, connect, recorded, run_of
+from workflows.agent_run import AgentRun
 
 #: No payload of a run of any length is larger, in bytes.
 LARGEST_PAYLOAD = 1500
@@ -82,6 +85,16 @@ def messages(part: Any) -> Iterator[str]:
                 yield value
             else:
                 yield from messages(value)
+
+
+def test_every_kind_of_run_is_recorded(runs: dict[str, Recorded]) -> None:
+    assert set(NAMES) == runs.keys()
+
+
+async def test_history_of_today_replays(platform: Platform, runs: dict[str, Recorded]) -> None:
+    replayer = Replayer(workflows=[AgentRun], data_converter=sealing_converter(StackKeys(platform.stack)))
+    for told in runs.values():
+        await replayer.replay_workflow(told.history)
 
 
 @pytest.mark.parametrize("name", NAMES)
