@@ -9,9 +9,12 @@ after the other, however many workers ask at once. They run with the rights of t
     credit_grant     a lot of credits comes in
     credit_take      credits go out again: a refund, an adjustment
     credit_expire    lots whose time is over go, but for what is held
+    credit_step_fee  a step that is completed pays what the platform asks for it, if it asks for anything
 """
 
 from __future__ import annotations
+
+from models.migrations.ledger_calls import CALL_DROPS, CALL_FUNCTIONS
 
 FUNCTIONS = (
     # ids that sort by time, for what the functions make themselves
@@ -39,10 +42,18 @@ BEGIN
 END
 $$
 """,
-    # writes an entry, and moves the account by its legs; the caller holds the lock
+    """
+CREATE FUNCTION credit_notice(p_tenant uuid, p_kind text, p_key text, p_data jsonb, p_now timestamptz) RETURNS void
+LANGUAGE sql AS $$
+    INSERT INTO billing_notices (id, tenant_id, kind, dedup_key, data, created_at)
+    VALUES (credit_id(), p_tenant, p_kind, p_key, p_data, p_now)
+    ON CONFLICT (tenant_id, dedup_key) DO NOTHING
+$$
+""",
+    # writes an entry, and moves the account by its legs, and warns who falls low; the caller holds the lock
     """
 CREATE FUNCTION credit_post(entry ledger_entries) RETURNS credit_accounts LANGUAGE plpgsql AS $$
-DECLARE account credit_accounts;
+DECLARE account credit_accounts; owned bigint;
 BEGIN
     UPDATE credit_accounts
     SET available = credit_accounts.available + entry.available, held = credit_accounts.held + entry.held,
@@ -56,9 +67,19 @@ BEGIN
     entry.unpaid := coalesce(entry.unpaid, 0);
     entry.metadata := coalesce(entry.metadata, '{}');
     INSERT INTO ledger_entries VALUES (entry.*);
-    IF entry.available + entry.held <> 0 THEN
-        UPDATE tenants SET credits_balance = entry.balance_after / 1000000
-        WHERE id = entry.tenant_id AND credits_balance <> entry.balance_after / 1000000;
+    owned := entry.available + entry.held;
+    IF owned = 0 THEN RETURN account; END IF;
+    -- who locks the tenant may wait for our account: what cannot be written at once is written with the next entry
+    UPDATE tenants SET credits_balance = entry.balance_after / 1000000
+    WHERE id = (
+        SELECT id FROM tenants
+        WHERE id = entry.tenant_id AND credits_balance <> entry.balance_after / 1000000
+        FOR NO KEY UPDATE SKIP LOCKED
+    );
+    IF owned < 0 AND entry.balance_after < account.warn_below AND entry.balance_after - owned >= account.warn_below THEN
+        PERFORM credit_notice(
+            entry.tenant_id, 'credits.low', 'credits.low:' || account.number,
+            jsonb_build_object('balance', entry.balance_after, 'threshold', account.warn_below), entry.created_at);
     END IF;
     RETURN account;
 END
@@ -116,194 +137,6 @@ BEGIN
 END
 $$
 """,
-    # the budgets that a call of an execution counts against, with their period as of now
-    """
-CREATE FUNCTION credit_budgets(p_tenant uuid, p_execution uuid, p_now timestamptz) RETURNS SETOF budgets
-LANGUAGE plpgsql AS $$
-DECLARE run record; began date := date_trunc('month', p_now AT TIME ZONE 'UTC')::date;
-BEGIN
-    IF NOT EXISTS (SELECT FROM budgets WHERE tenant_id = p_tenant) THEN RETURN; END IF;
-    SELECT workflow_id, api_key_id, coalesce(root_id, id) AS root INTO run FROM executions WHERE id = p_execution;
-    UPDATE budgets SET spent = 0, period_start = began
-    WHERE tenant_id = p_tenant AND period = 'month' AND period_start < began;
-    RETURN QUERY SELECT * FROM budgets
-    WHERE tenant_id = p_tenant AND (
-        scope = 'tenant' OR (scope = 'workflow' AND scope_id = run.workflow_id)
-        OR (scope = 'api_key' AND scope_id = run.api_key_id) OR (scope = 'execution' AND scope_id = run.root)
-    ) ORDER BY id;
-END
-$$
-""",
-    """
-CREATE FUNCTION credit_notice(p_tenant uuid, p_kind text, p_key text, p_data jsonb, p_now timestamptz) RETURNS void
-LANGUAGE sql AS $$
-    INSERT INTO billing_notices (id, tenant_id, kind, dedup_key, data, created_at)
-    VALUES (credit_id(), p_tenant, p_kind, p_key, p_data, p_now)
-    ON CONFLICT (tenant_id, dedup_key) DO NOTHING
-$$
-""",
-    """
-CREATE FUNCTION credit_release_hold(hold credit_holds, p_now timestamptz) RETURNS void LANGUAGE plpgsql AS $$
-DECLARE entry ledger_entries;
-BEGIN
-    DELETE FROM credit_holds WHERE id = hold.id;
-    IF NOT FOUND THEN RETURN; END IF;
-    UPDATE budgets SET held = held - hold.budgeted WHERE id = ANY (hold.budgets);
-    IF hold.amount = 0 THEN RETURN; END IF;
-    entry.tenant_id := hold.tenant_id; entry.kind := 'release'; entry.created_at := p_now;
-    entry.idempotency_key := 'release:' || hold.id; entry.hold_id := hold.id;
-    entry.available := hold.amount; entry.held := -hold.amount; entry.spent := 0; entry.outside := 0;
-    entry.execution_id := hold.execution_id; entry.lineage := hold.lineage; entry.step_index := hold.step_index;
-    entry.request_hash := hold.request_hash; entry.occurrence := hold.occurrence; entry.attempt := hold.attempt;
-    PERFORM credit_post(entry);
-END
-$$
-""",
-    """
-CREATE FUNCTION credit_release(
-    p_tenant uuid, p_execution uuid, p_lineage int, p_step int, p_hash text, p_occurrence int, p_now timestamptz
-) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE hold credit_holds;
-BEGIN
-    PERFORM credit_lock(p_tenant);
-    SELECT * INTO hold FROM credit_holds
-    WHERE tenant_id = p_tenant AND execution_id = p_execution AND lineage = p_lineage AND step_index = p_step
-      AND request_hash = p_hash AND occurrence = p_occurrence;
-    IF NOT FOUND THEN RETURN false; END IF;
-    PERFORM credit_release_hold(hold, p_now);
-    PERFORM credit_expire(p_tenant, p_now);
-    RETURN true;
-END
-$$
-""",
-    # outcome: held, credits, budget; with what is missing, and which budget does not allow it
-    """
-CREATE FUNCTION credit_reserve(
-    p_tenant uuid, p_execution uuid, p_lineage int, p_step int, p_hash text, p_occurrence int, p_attempt int,
-    p_amount bigint, p_enforced boolean, p_now timestamptz,
-    OUT outcome text, OUT budget uuid, OUT missing bigint
-) LANGUAGE plpgsql AS $$
-DECLARE account credit_accounts; hold credit_holds; dead credit_holds; limited budgets; entry ledger_entries;
-        ids uuid[] := '{}';
-BEGIN
-    account := credit_lock(p_tenant);
-    FOR dead IN
-        SELECT * FROM credit_holds
-        WHERE tenant_id = p_tenant AND execution_id = p_execution AND lineage = p_lineage AND step_index = p_step
-          AND attempt <= p_attempt
-    LOOP
-        IF dead.request_hash = p_hash AND dead.occurrence = p_occurrence THEN
-            IF dead.budgeted >= p_amount AND (dead.amount >= p_amount OR NOT p_enforced) THEN
-                -- an attempt that died had it held: the same call takes it over
-                UPDATE credit_holds SET attempt = p_attempt WHERE id = dead.id;
-                outcome := 'held'; missing := 0;
-            ELSE
-                PERFORM credit_release_hold(dead, p_now);
-            END IF;
-        ELSIF dead.attempt < p_attempt THEN
-            PERFORM credit_release_hold(dead, p_now);
-        END IF;
-    END LOOP;
-    IF outcome IS NOT NULL THEN RETURN; END IF;
-    PERFORM credit_expire(p_tenant, p_now);
-    SELECT * INTO account FROM credit_accounts WHERE tenant_id = p_tenant;
-    FOR limited IN SELECT * FROM credit_budgets(p_tenant, p_execution, p_now) LOOP
-        IF limited.spent + limited.held + p_amount > limited.amount THEN
-            outcome := 'budget'; budget := limited.id;
-            missing := limited.spent + limited.held + p_amount - limited.amount;
-            PERFORM credit_notice(
-                p_tenant, 'budget.exceeded',
-                'budget.exceeded:' || limited.id || ':' || limited.period_start || ':' || limited.amount,
-                jsonb_build_object('budget_id', limited.id, 'scope', limited.scope, 'scope_id', limited.scope_id,
-                                   'amount', limited.amount, 'spent', limited.spent, 'execution_id', p_execution),
-                p_now);
-            RETURN;
-        END IF;
-        ids := ids || limited.id;
-    END LOOP;
-    IF p_enforced AND account.available < p_amount THEN
-        outcome := 'credits'; missing := p_amount - account.available;
-        PERFORM credit_notice(
-            p_tenant, 'credits.exhausted',
-            'credits.exhausted:' || (SELECT count(*) FROM credit_grants WHERE tenant_id = p_tenant),
-            jsonb_build_object('available', account.available, 'required', p_amount, 'execution_id', p_execution),
-            p_now);
-        RETURN;
-    END IF;
-    hold.id := credit_id(); hold.tenant_id := p_tenant; hold.execution_id := p_execution; hold.lineage := p_lineage;
-    hold.step_index := p_step; hold.request_hash := p_hash; hold.occurrence := p_occurrence; hold.attempt := p_attempt;
-    hold.amount := least(p_amount, account.available); hold.budgeted := p_amount; hold.budgets := ids;
-    hold.created_at := p_now;
-    INSERT INTO credit_holds VALUES (hold.*);
-    UPDATE budgets SET held = held + p_amount WHERE id = ANY (ids);
-    IF hold.amount > 0 THEN
-        entry.tenant_id := p_tenant; entry.kind := 'reserve'; entry.created_at := p_now;
-        entry.idempotency_key := 'hold:' || hold.id; entry.hold_id := hold.id;
-        entry.available := -hold.amount; entry.held := hold.amount; entry.spent := 0; entry.outside := 0;
-        entry.execution_id := p_execution; entry.lineage := p_lineage; entry.step_index := p_step;
-        entry.request_hash := p_hash; entry.occurrence := p_occurrence; entry.attempt := p_attempt;
-        PERFORM credit_post(entry);
-    END IF;
-    outcome := 'held'; missing := 0;
-END
-$$
-""",
-    # the entry carries what the call was: its key, its cost in `spent`, its usage; true if it was not settled before
-    """
-CREATE FUNCTION credit_settle(entry ledger_entries) RETURNS boolean LANGUAGE plpgsql AS $$
-DECLARE account credit_accounts; hold credit_holds; limited budgets; run record; owned bigint; paid bigint;
-        cost bigint := entry.spent; mark int;
-BEGIN
-    account := credit_lock(entry.tenant_id);
-    SELECT * INTO hold FROM credit_holds
-    WHERE tenant_id = entry.tenant_id AND execution_id = entry.execution_id AND lineage = entry.lineage
-      AND step_index = entry.step_index AND request_hash = entry.request_hash AND occurrence = entry.occurrence;
-    hold.amount := coalesce(hold.amount, 0);
-    IF EXISTS (
-        SELECT FROM ledger_entries WHERE tenant_id = entry.tenant_id AND idempotency_key = entry.idempotency_key
-    ) THEN
-        IF hold.id IS NOT NULL THEN PERFORM credit_release_hold(hold, entry.created_at); END IF;
-        RETURN false;
-    END IF;
-    SELECT workflow_id, api_key_id, coalesce(root_id, id) AS root INTO run
-    FROM executions WHERE id = entry.execution_id;
-    owned := account.available + hold.amount;
-    paid := least(cost, owned);
-    entry.kind := 'settle'; entry.hold_id := hold.id;
-    entry.held := -hold.amount; entry.available := hold.amount - paid; entry.outside := paid - cost;
-    entry.unpaid := cost - paid;
-    entry.workflow_id := run.workflow_id; entry.api_key_id := run.api_key_id; entry.root_id := run.root;
-    IF hold.id IS NOT NULL THEN
-        DELETE FROM credit_holds WHERE id = hold.id;
-        UPDATE budgets SET held = held - hold.budgeted WHERE id = ANY (hold.budgets);
-    END IF;
-    FOR limited IN SELECT * FROM credit_budgets(entry.tenant_id, entry.execution_id, entry.created_at) LOOP
-        UPDATE budgets SET spent = spent + cost WHERE id = limited.id;
-        FOREACH mark IN ARRAY limited.thresholds LOOP
-            IF limited.spent * 100 < mark * limited.amount AND (limited.spent + cost) * 100 >= mark * limited.amount THEN
-                PERFORM credit_notice(
-                    entry.tenant_id, 'budget.threshold',
-                    'budget.threshold:' || limited.id || ':' || limited.period_start || ':' || limited.amount || ':' || mark,
-                    jsonb_build_object('budget_id', limited.id, 'scope', limited.scope, 'scope_id', limited.scope_id,
-                                       'amount', limited.amount, 'spent', limited.spent + cost, 'threshold', mark),
-                    entry.created_at);
-            END IF;
-        END LOOP;
-    END LOOP;
-    PERFORM credit_burn(entry.tenant_id, paid, NULL, entry.created_at);
-    account := credit_post(entry);
-    owned := entry.available + entry.held;
-    IF account.warn_below IS NOT NULL AND account.available + account.held < account.warn_below
-       AND account.available + account.held - owned >= account.warn_below THEN
-        PERFORM credit_notice(
-            entry.tenant_id, 'credits.low', 'credits.low:' || account.number,
-            jsonb_build_object('balance', account.available + account.held, 'threshold', account.warn_below),
-            entry.created_at);
-    END IF;
-    RETURN true;
-END
-$$
-""",
     # the entry carries key, source, reference, user and words; its amount in `available`; false if it was granted before
     """
 CREATE FUNCTION credit_grant(entry ledger_entries, p_priority int, p_expires timestamptz) RETURNS boolean
@@ -328,6 +161,7 @@ $$
 CREATE FUNCTION credit_take(entry ledger_entries) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE account credit_accounts; wanted bigint := entry.outside; taken bigint;
 BEGIN
+    IF wanted < 0 THEN RAISE EXCEPTION 'what is to go cannot be less than nothing'; END IF;
     PERFORM credit_lock(entry.tenant_id);
     IF EXISTS (
         SELECT FROM ledger_entries WHERE tenant_id = entry.tenant_id AND idempotency_key = entry.idempotency_key
@@ -343,18 +177,100 @@ BEGIN
 END
 $$
 """,
+    # the price that holds: the tenant's own before that for all, of each the one that took effect last
+    """
+CREATE FUNCTION credit_price(p_tenant uuid, p_kind text, p_name text, p_now timestamptz) RETURNS prices
+LANGUAGE sql STABLE AS $$
+    SELECT newest.* FROM (
+        SELECT DISTINCT ON (tenant_id) * FROM prices
+        WHERE kind = p_kind AND name = p_name AND effective_from <= p_now
+          AND (tenant_id IS NULL OR tenant_id = p_tenant)
+        ORDER BY tenant_id, effective_from DESC, number DESC
+    ) newest WHERE NOT withdrawn ORDER BY tenant_id NULLS LAST LIMIT 1
+$$
+""",
+    # why a run may not begin: a budget of it, or the balance, is used up, or has not what a parked run waits for; else null
+    """
+CREATE FUNCTION credit_start(
+    p_tenant uuid, p_workflow uuid, p_key uuid, p_root uuid, p_enforced boolean, p_now timestamptz
+) RETURNS jsonb LANGUAGE plpgsql STABLE AS $$
+DECLARE limited record; free bigint; wanted bigint; began date := date_trunc('month', p_now AT TIME ZONE 'UTC')::date;
+BEGIN
+    FOR limited IN
+        SELECT id, scope, amount - held
+               - CASE WHEN period = 'month' AND period_start < began THEN 0 ELSE spent END AS room
+        FROM budgets
+        WHERE tenant_id = p_tenant AND (
+            scope = 'tenant' OR (scope = 'workflow' AND scope_id = p_workflow)
+            OR (scope = 'api_key' AND scope_id = p_key) OR (scope = 'execution' AND scope_id = p_root)
+        ) ORDER BY id
+    LOOP
+        SELECT min(parked.required) INTO wanted
+        FROM parked_runs parked JOIN executions run ON run.id = parked.execution_id
+        WHERE parked.tenant_id = p_tenant AND parked.reason = 'budget' AND parked.budget_id = limited.id
+          AND run.status = 'paused' AND run.reason = 'budget';
+        IF limited.room <= 0 OR wanted > limited.room THEN
+            RETURN jsonb_build_object('reason', 'budget', 'budget_id', limited.id, 'scope', limited.scope,
+                                      'available', limited.room, 'required', wanted);
+        END IF;
+    END LOOP;
+    IF p_enforced THEN
+        SELECT available INTO free FROM credit_accounts WHERE tenant_id = p_tenant;
+        SELECT min(parked.required) INTO wanted
+        FROM parked_runs parked JOIN executions run ON run.id = parked.execution_id
+        WHERE parked.tenant_id = p_tenant AND parked.reason = 'credits'
+          AND run.status = 'paused' AND run.reason = 'credits';
+        IF coalesce(free, 0) <= 0 OR wanted > free THEN
+            RETURN jsonb_build_object('reason', 'credits', 'available', coalesce(free, 0), 'required', wanted);
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$
+""",
+    *CALL_FUNCTIONS,
+    """
+CREATE FUNCTION credit_step_fee(
+    p_tenant uuid, p_execution uuid, p_lineage int, p_step int, p_attempt int, p_name text, p_now timestamptz
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE price prices; entry ledger_entries;
+BEGIN
+    price := credit_price(p_tenant, 'step', '', p_now);
+    IF price.per_call IS NULL OR price.per_call = 0 THEN RETURN 0; END IF;
+    entry.tenant_id := p_tenant; entry.created_at := p_now; entry.usage_type := 'step'; entry.price_id := price.id;
+    entry.idempotency_key := 'step:' || p_execution || '/' || p_lineage || '/' || p_step;
+    entry.execution_id := p_execution; entry.lineage := p_lineage; entry.step_index := p_step;
+    entry.attempt := p_attempt; entry.agent := p_name; entry.spent := ceil(price.per_call * 1000000)::bigint;
+    PERFORM credit_settle(entry);
+    RETURN entry.spent;
+END
+$$
+""",
+    # numbers in the order of the commits: who has seen a number has seen all that are lower
+    """
+CREATE FUNCTION prices_in_order() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('prices_in_order'));
+    RETURN NULL;
+END
+$$
+""",
+    """
+CREATE TRIGGER prices_in_order BEFORE INSERT ON prices FOR EACH STATEMENT EXECUTE FUNCTION prices_in_order()
+""",
 )
 
 #: What drops them again, in an order that nothing stands in the way of.
 DROPS = (
+    *CALL_DROPS,
+    "DROP TRIGGER prices_in_order ON prices",
+    "DROP FUNCTION prices_in_order()",
+    "DROP FUNCTION credit_step_fee(uuid, uuid, int, int, int, text, timestamptz)",
+    "DROP FUNCTION credit_price(uuid, text, text, timestamptz)",
     "DROP FUNCTION credit_take(ledger_entries)",
     "DROP FUNCTION credit_grant(ledger_entries, int, timestamptz)",
-    "DROP FUNCTION credit_settle(ledger_entries)",
-    "DROP FUNCTION credit_reserve(uuid, uuid, int, int, text, int, int, bigint, boolean, timestamptz)",
-    "DROP FUNCTION credit_release(uuid, uuid, int, int, text, int, timestamptz)",
-    "DROP FUNCTION credit_release_hold(credit_holds, timestamptz)",
     "DROP FUNCTION credit_notice(uuid, text, text, jsonb, timestamptz)",
-    "DROP FUNCTION credit_budgets(uuid, uuid, timestamptz)",
+    "DROP FUNCTION credit_start(uuid, uuid, uuid, uuid, boolean, timestamptz)",
     "DROP FUNCTION credit_expire(uuid, timestamptz)",
     "DROP FUNCTION credit_burn(uuid, bigint, text, timestamptz)",
     "DROP FUNCTION credit_post(ledger_entries)",

@@ -34,7 +34,7 @@ SELECT outcome, budget, missing FROM credit_reserve(
 _RELEASE = text("""
 SELECT credit_release(
     CAST(:tenant AS uuid), CAST(:execution AS uuid), CAST(:lineage AS int), CAST(:step AS int), CAST(:hash AS text),
-    CAST(:occurrence AS int), CAST(:now AS timestamptz)) AS released
+    CAST(:occurrence AS int), CAST(:attempt AS int), CAST(:now AS timestamptz)) AS released
 """)
 _SETTLE = text("SELECT credit_settle(jsonb_populate_record(NULL::ledger_entries, CAST(:entry AS jsonb)))")
 _GRANT = text("""
@@ -115,9 +115,15 @@ async def reserve(
     return Reservation(row.outcome, row.missing, row.budget)
 
 
-async def release(database: Database, tenant_id: UUID, call: CallKey, *, patience: float = 60.0) -> bool:
-    """A call that was not made, or not answered, costs nothing: its hold is gone. Whether there was one."""
-    row = await database.statement(tenant_id, _RELEASE, {**_key(tenant_id, call), "now": now()}, patience=patience)
+async def release(
+    database: Database, tenant_id: UUID, call: CallKey, *, attempt: int | None = None, patience: float = 60.0
+) -> bool:
+    """A call that was not made, or not answered, costs nothing: its hold is gone. Whether there was one.
+
+    With the `attempt` that had asked for it, a hold that a later attempt has taken over stays.
+    """
+    values = {**_key(tenant_id, call), "attempt": attempt, "now": now()}
+    row = await database.statement(tenant_id, _RELEASE, values, patience=patience)
     return bool(row.released)
 
 
