@@ -13,6 +13,8 @@ from temporalio.client import Client
 from activities.adapters.registry import definition_for
 from activities.connections.book import Services
 from activities.payload_codec import sealing_converter
+from activities.payments.client import open_stripe
+from activities.payments.starting import Starter
 from activities.stores.encrypted import EncryptedStore
 from activities.stores.factory import open_bytes
 from activities.stores.values import ValueStore
@@ -29,14 +31,19 @@ from api.limits.windows import Windows
 from api.middleware import Front
 from api.refusals import describe_refusals
 from api.routes import (
+    analytics,
     api_keys,
     approvals,
     audit,
     auth,
+    billing,
+    billing_payments,
+    budgets,
     checkpoints,
     codec,
     connections,
     consensus,
+    costs,
     credentials,
     data_rights,
     executions,
@@ -53,6 +60,7 @@ from api.routes import (
     schedules,
     sign_in,
     steering,
+    stripe_events,
     temporal_ui,
     tenants,
     webhooks,
@@ -92,7 +100,10 @@ def create_app(settings: Settings) -> FastAPI:
         people = open_people(settings, database)
         requests = RequestLimits(settings, database, metering, windows)
         external = Services(settings)
-        app.state.wiring = Wiring(settings, database, temporal, values, keys, metering, requests, people, external)
+        stripe, events = open_stripe(settings), Starter(temporal)
+        app.state.wiring = Wiring(
+            settings, database, temporal, values, keys, metering, requests, people, external, stripe, events
+        )
         app.state.authenticator = Authenticator(keys, people.authenticator)
         app.state.temporal_ui = open_temporal_ui(settings)
         app.state.audit = AuditWriter(database)
@@ -106,6 +117,9 @@ def create_app(settings: Settings) -> FastAPI:
         counting.cancel()
         await metering.flush()
         await external.close()
+        await events.close()
+        if stripe is not None:
+            await stripe.close()
         await app.state.audit.close()
         await people.mailroom.close()
         if app.state.temporal_ui is not None:
@@ -146,8 +160,15 @@ def create_app(settings: Settings) -> FastAPI:
         data_rights,
         api_keys,
         limits,
+        analytics,
         frameworks,
         schedules,
+        # before the webhooks: their ids would take its path
+        stripe_events,
+        billing,
+        costs,
+        billing_payments,
+        budgets,
         webhooks,
     )
     for resource in resources:

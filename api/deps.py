@@ -9,13 +9,19 @@ from fastapi import Depends, Request
 
 from api.auth.principal import Origin, Principal
 from api.payloads import show_payloads_to
+from api.services.analytics import AnalyticsService
+from api.services.analytics_reports import AnalyticsReports
 from api.services.api_keys import ApiKeyService
 from api.services.approvals import ApprovalService
 from api.services.audit import AuditService
+from api.services.billing import BillingService
+from api.services.billing_payments import PaymentService
+from api.services.budgets import BudgetService
 from api.services.checkpoints import CheckpointService
 from api.services.codec import CodecService
 from api.services.connections import ConnectionService
 from api.services.consensus import ConsensusService
+from api.services.costs import CostService
 from api.services.credentials import CredentialService
 from api.services.data_rights import DataRightsService
 from api.services.executions import ExecutionService
@@ -35,6 +41,7 @@ from api.services.sessions import SessionService
 from api.services.sign_in import SignInService
 from api.services.sign_up import SignUpService
 from api.services.steering import SteeringService
+from api.services.stripe_inbox import StripeInboxService
 from api.services.temporal_ui import TemporalUiService
 from api.services.tenants import TenantService
 from api.services.webhooks import WebhookService
@@ -100,6 +107,8 @@ ApiKeys = Annotated[ApiKeyService, _service(ApiKeyService)]
 Limits = Annotated[LimitsService, _service(LimitsService)]
 DataRights = Annotated[DataRightsService, _service(DataRightsService)]
 Audit = Annotated[AuditService, _service(AuditService)]
+Analytics = Annotated[AnalyticsService, _service(AnalyticsService)]
+Reports = Annotated[AnalyticsReports, _service(AnalyticsReports)]
 Workflows = Annotated[WorkflowService, _service(WorkflowService)]
 Executions = Annotated[ExecutionService, _service(ExecutionService)]
 Checkpoints = Annotated[CheckpointService, _service(CheckpointService)]
@@ -117,5 +126,10 @@ Policies = Annotated[PolicyService, _service(PolicyService)]
 Recovery = Annotated[RecoveryService, _service(RecoveryService)]
 Schedules = Annotated[ScheduleService, _service(ScheduleService)]
 Webhooks = Annotated[WebhookService, _service(WebhookService)]
+Billing = Annotated[BillingService, _service(BillingService)]
+Costs = Annotated[CostService, _service(CostService)]
+Budgets = Annotated[BudgetService, _service(BudgetService)]
+Payments = Annotated[PaymentService, _service(PaymentService)]
+StripeInbox = Annotated[StripeInboxService, _service(StripeInboxService)]
 Codec = Annotated[CodecService, _service(CodecService)]
 TemporalUiRules = Annotated[TemporalUiService, _service(TemporalUiService)]

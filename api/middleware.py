@@ -122,7 +122,7 @@ class Front:
     @staticmethod
     async def _authenticate(scope: Scope) -> None:
         path: str = scope["path"]
-        if not path.startswith(PROTECTED) or path.startswith(OPEN) or is_open(path):
+        if not path.startswith(PROTECTED) or path.startswith(OPEN) or is_open(path, scope["method"]):
             return
         authenticator: KeyAuthenticator = scope["app"].state.authenticator
         headers = scope["headers"]

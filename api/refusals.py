@@ -28,7 +28,7 @@ class ErrorAnswer(BaseModel):
 
 
 _MEANINGS = {
-    400: "The request cannot be read: no JSON, no UTF-8",
+    400: "The request cannot be read (no JSON, no UTF-8), or names a time that makes no sense",
     401: "Nobody is signed in, or the key is not valid (any more)",
     403: "The caller may not do this",
     404: "There is no such thing, or it belongs to somebody else",
@@ -46,7 +46,9 @@ _MEANINGS = {
 #: What may be answered wherever it was asked, before a route is looked for, or when one breaks.
 _EVERYWHERE = (400, 414, 431, 500)
 #: The routes that ask a service outside.
-_OUTSIDE = re.compile(r"/external-connections/\{connection_id\}/(inputs|execute|status)(/|$)")
+_OUTSIDE = re.compile(
+    r"/external-connections/\{connection_id\}/(inputs|execute|status)(/|$)|/billing/(topup|subscription|portal|invoices)$"
+)
 
 _SECONDS = {"schema": {"type": "integer"}, "description": "Seconds after which to come again"}
 _HEADERS: dict[int, dict[str, Any]] = {

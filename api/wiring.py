@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from temporalio.client import Client
 
 from activities.connections.book import Services
+from activities.payments.client import StripeApi
+from activities.payments.starting import Starter
 from activities.stores.values import ValueStore
 from api.auth.keys import KeyAuthenticator
 from api.auth.people_wiring import People
@@ -27,3 +29,6 @@ class Wiring:
     limits: RequestLimits
     people: People
     external: Services
+    #: None where there is no key of Stripe.
+    stripe: StripeApi | None
+    events: Starter

@@ -47,6 +47,13 @@ class InvalidInput(OmiumError):
             self.details["errors"] = [{"path": p.path, "message": p.message} for p in self.problems]
 
 
+class InvalidPeriod(InvalidInput):
+    """A time that analytics are asked about makes no sense; the problem names the field."""
+
+    code = "INVALID_PERIOD"
+    status = 400
+
+
 class MalformedRequest(OmiumError):
     """What was sent cannot be read at all: no JSON, no UTF-8."""
 
@@ -228,6 +235,36 @@ class BudgetNotFound(NotFound):
     code = "BUDGET_NOT_FOUND"
 
 
+class InvalidAmount(OmiumError):
+    """An amount of money that cannot be paid: no number, too small, too large, parts of a cent."""
+
+    code = "INVALID_AMOUNT"
+    status = 400
+
+    def __init__(self, path: str, message: str) -> None:
+        super().__init__(f"{path}: {message}", errors=[{"path": path, "message": message}])
+
+
+class InvalidSignature(OmiumError):
+    """What claims to come from Stripe is not signed with its secret, or was not signed now."""
+
+    code = "INVALID_SIGNATURE"
+    status = 400
+
+
+class PaymentDeclined(OmiumError):
+    """The card was not charged; `decline_code` in the details says why, as far as its bank does."""
+
+    code = "PAYMENT_DECLINED"
+    status = 402
+
+
+class SubscriptionNotFound(NotFound):
+    """The tenant has no subscription that could be changed."""
+
+    code = "SUBSCRIPTION_NOT_FOUND"
+
+
 class ConnectionNotFound(NotFound):
     code = "CONNECTION_NOT_FOUND"
 
@@ -315,6 +352,18 @@ class CheckpointInUse(Conflict):
     code = "CHECKPOINT_IN_USE"
 
 
+class AlreadySubscribed(Conflict):
+    """There is a subscription: change it, rather than begin another."""
+
+    code = "ALREADY_SUBSCRIBED"
+
+
+class BudgetExists(Conflict):
+    """There is a budget for the same, in the same period: `budget_id` in the details."""
+
+    code = "BUDGET_EXISTS"
+
+
 class RollbackFailed(Conflict):
     code = "ROLLBACK_FAILED"
 
@@ -366,11 +415,30 @@ class ExternalServiceFailed(OmiumError):
     status = 424
 
 
+class PaymentServiceFailed(ExternalServiceFailed):
+    """Stripe refused what it was asked; `reason` in the details is its code."""
+
+    code = "PAYMENT_SERVICE_FAILED"
+
+
 class Unavailable(OmiumError):
     """A part that the request needs (database, Temporal, a worker) does not answer now; trying again is right."""
 
     code = "SERVICE_UNAVAILABLE"
     status = 503
+
+
+class BillingNotConfigured(OmiumError):
+    """This installation has no keys of Stripe, or no price for the plan; operators grant credits by hand."""
+
+    code = "BILLING_NOT_CONFIGURED"
+    status = 503
+
+
+class PaymentServiceUnavailable(Unavailable):
+    """Stripe does not answer now, or wants fewer requests."""
+
+    code = "PAYMENT_SERVICE_UNAVAILABLE"
 
 
 class WorkerUnavailable(Unavailable):

@@ -32,6 +32,16 @@ EXPORT_WORKFLOW, ERASURE_WORKFLOW, RETENTION_WORKFLOW = "TenantExport", "TenantE
 RETENTION_SCHEDULE = "platform/retention"
 
 
+#: Works off one event of Stripe; asks Stripe once a day what our side has missed.
+STRIPE_EVENT_WORKFLOW, STRIPE_RECONCILIATION_WORKFLOW = "StripeEvent", "StripeReconciliation"
+STRIPE_RECONCILIATION_SCHEDULE = "platform/stripe-reconciliation"
+
+
+def stripe_event_id(event_id: str) -> str:
+    """The id of what works off an event of Stripe."""
+    return f"platform/stripe-event/{event_id}"
+
+
 def export_id(request_id: UUID | str) -> str:
     """The id of an export."""
     return f"platform/export/{request_id}"

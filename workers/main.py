@@ -45,6 +45,7 @@ from omium_core.settings import OWN_MODULES, Settings, load_settings
 from workers.housekeeping import keep_house
 from workers.maintenance import build_maintenance_worker
 from workers.notifier import Notifier
+from workers.payments import PaymentKeeper
 from workers.reconciler import Reconciler
 from workers.registry import build_worker
 from workers.schedules import ScheduleKeeper
@@ -96,6 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 Notifier(database, settings, Waker(client, database)),
                 turns,
                 ScheduleKeeper(client, database),
+                PaymentKeeper(client, database, settings),
                 build_maintenance_worker(client, database, values, settings),
                 Sealer(database, settings, open_bytes(settings)),
                 stop,
@@ -115,6 +117,7 @@ async def _serve_queues(
     notifier: Notifier,
     turns: Turns,
     schedules: ScheduleKeeper,
+    payments: PaymentKeeper,
     maintenance: Worker,
     sealer: Sealer,
     stop: asyncio.Event,
@@ -132,13 +135,14 @@ async def _serve_queues(
     notifying = asyncio.create_task(notifier.run())
     giving = asyncio.create_task(turns.run(client))
     keeping = asyncio.create_task(schedules.run())
+    paying = asyncio.create_task(payments.run())
     housekeeping = asyncio.create_task(keep_house(client, sealer))
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((stopping, repairing, giving, keeping, *serving), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (repairing, notifying, giving, keeping, housekeeping, preloading, stopping):
+        for task in (repairing, notifying, giving, keeping, paying, housekeeping, preloading, stopping):
             task.cancel()
         # each waits for its pollers: all at once, or the last queue would wait for all others
         await asyncio.gather(*(worker.shutdown() for worker in workers))

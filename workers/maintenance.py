@@ -17,6 +17,7 @@ from activities.maintenance.exports import ExportActivities
 from activities.maintenance.retention import RetentionActivities
 from activities.maintenance.sealing import Sealer
 from activities.maintenance.sweeping import Sweeper
+from activities.payments.working import PaymentActivities
 from activities.schedules.starting import ScheduleActivities
 from activities.stores.factory import open_bytes
 from activities.stores.values import ValueStore
@@ -25,6 +26,7 @@ from models.database import Database
 from omium_core import temporal
 from omium_core.settings import Settings
 from workflows.maintenance import Retention, TenantErasure, TenantExport
+from workflows.payments import StripeEvent, StripeReconciliation
 from workflows.scheduled_start import ScheduledStart
 from workflows.webhook_delivery import WebhookDelivery
 
@@ -34,6 +36,8 @@ WORKFLOWS: Sequence[type[Any]] = (
     TenantExport,
     TenantErasure,
     Retention,
+    StripeEvent,
+    StripeReconciliation,
 )
 #: Endpoints that hang hold a place each: there are enough of them.
 _AT_ONCE = 100
@@ -48,6 +52,7 @@ def activities_of(
     exports = ExportActivities(database, values.objects, values)
     erasure = ErasureActivities(client, database, objects)
     retention = RetentionActivities(database, Sealer(database, settings, objects), Sweeper(database, objects))
+    payments = PaymentActivities(database, settings)
     return [
         exports.begin,
         exports.part,
@@ -63,6 +68,9 @@ def activities_of(
         retention.tenants,
         retention.tidy,
         retention.drop_partitions,
+        payments.apply,
+        payments.refuse,
+        payments.reconcile,
         schedules.start,
         schedules.status,
         schedules.cancel,

@@ -17,7 +17,12 @@ from sqlmodel import Field
 from models.tables.base import Table, id_field, json_field, now, optional_time_field, time_field
 
 #: Tables that belong to the platform and to no tenant.
-PLATFORM_TABLES = frozenset({"accounts", "account_tokens", "oauth_states", "sign_in_failures", "signing_keys"})
+PLATFORM_TABLES = frozenset(
+    {
+        *("accounts", "account_tokens", "oauth_states", "sign_in_failures", "signing_keys"),
+        *("stripe_webhook_events", "stripe_cursors"),
+    }
+)
 
 
 class Account(Table, table=True):
