@@ -51,6 +51,9 @@ class StepDone:
     preconditions: list[Json] | None = None
     postconditions: list[Json] | None = None
     units: tuple[str, ...] = ()
+    tool_failures: int | None = None
+    #: What it took to store the state, in microseconds.
+    overhead_us: int | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,9 @@ class Records:
                 units=done.units,
                 preconditions=done.preconditions,
                 postconditions=done.postconditions,
+                overhead_us=done.overhead_us,
+                tool_failures=done.tool_failures,
+                waited=step.answered,
             ),
         )
         if done.next_step is None and not step.node:

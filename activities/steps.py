@@ -9,6 +9,7 @@ again when it has them.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -215,8 +216,10 @@ class StepActivities:
         return StepOutcome(checkpoint=step.checkpoint, questions=questions)
 
     async def _keep(self, step: StepInput, session: StepSession, result: StepResult) -> StepDone:
+        began = time.monotonic()
         try:
             blob = await self._values.put(step.tenant_id, result.state)
+            overhead = time.monotonic() - began
             unit = await self._values.keep(step.tenant_id, result.unit)
             outputs = await self._values.keep(step.tenant_id, None if step.node else result.outputs)
         except (TypeError, ValueError) as error:
@@ -232,6 +235,8 @@ class StepActivities:
             tool_calls=session.tool_calls,
             tokens=session.tokens,
             cost=session.cost,
+            tool_failures=session.tool_failures,
+            overhead_us=int(overhead * 1e6),
         )
 
     async def _fail(

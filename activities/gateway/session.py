@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import secrets
 from collections import Counter, defaultdict
@@ -11,6 +12,28 @@ from uuid import UUID
 
 from activities.adapters.base import ModelRejected, StaleAttempt, StepError
 from models.repositories.journal import StepKey
+from models.repositories.ledger import CallKey
+
+
+class Holds:
+    """The calls of an attempt for which credits are held. Used on the gateway's loop alone."""
+
+    def __init__(self) -> None:
+        self._calls: set[CallKey] = set()
+        #: Set when the next of them is settled or released.
+        self.freed = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return bool(self._calls)
+
+    def add(self, call: CallKey) -> None:
+        self._calls.add(call)
+
+    def remove(self, call: CallKey) -> None:
+        if call in self._calls:
+            self._calls.remove(call)
+            freed, self.freed = self.freed, asyncio.Event()
+            freed.set()
 
 
 @dataclass
@@ -34,10 +57,13 @@ class StepSession:
     rejection: ModelRejected | None = None
     model_calls: int = 0
     tool_calls: int = 0
+    #: Answered calls of tools whose answer is an error.
+    tool_failures: int = 0
     tokens: int = 0
     #: In millionths of a credit.
     cost: int = 0
 
+    holds: Holds = field(default_factory=Holds)
     #: How often each request was made in this attempt.
     seen: Counter[str] = field(default_factory=Counter)
     _given_back: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -65,6 +91,11 @@ class StepSession:
             self.model_calls += 1
         else:
             self.tool_calls += 1
+
+    @property
+    def answered(self) -> frozenset[tuple[str, int]]:
+        """The calls that this attempt has the answers of: the hash of the request, and its occurrence."""
+        return frozenset(self._counted)
 
     def decide(self, outcome: StepError) -> None:
         if self.outcome is None:

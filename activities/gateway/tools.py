@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from activities.adapters.base import Json, JsonObject, StepError, ToolFailed, ToolSpec
 from activities.gateway.effects import EffectLog, Writing
 from activities.gateway.journal import Answer, Call, Journal
+from activities.gateway.money import Quote, tools_quote
+from activities.gateway.prices import Prices
 from activities.gateway.session import StepSession
 from activities.tools.registry import ToolRegistry, UnusableResult
 from models.repositories.effects import NewEffect
@@ -60,17 +62,23 @@ class JournaledTools:
             except ToolFailed as failure:
                 if not errors_as_answers:
                     raise
-                return _answer(name, {"error": str(failure)})
+                return _answer(name, {"error": str(failure)}, failed=True)
+
+        async def quote(prices: Prices) -> Quote:
+            return tools_quote(prices, name)
 
         try:
-            answer = json.loads((await self._journal.answer(self._session, call, occurrence, make)).body)
+            answer = json.loads((await self._journal.answer(self._session, call, occurrence, make, quote)).body)
         except asyncio.CancelledError:
             self._session.give_back_occurrence(call.hash, occurrence)
             raise
         except StepError as error:
             self._session.decide(error)
             raise
-        return f"Error: {answer['error']}" if "error" in answer else answer["result"]
+        if "error" in answer:
+            self._session.tool_failures += 1
+            return f"Error: {answer['error']}"
+        return answer["result"]
 
     async def _run(self, name: str, arguments: JsonObject, key: str, errors_as_answers: bool) -> Answer:
         problems = self._registry.validate(name, arguments)
@@ -89,7 +97,7 @@ class JournaledTools:
                 # it has happened, whatever the caller is told
                 settled = self._effects.done(self._session, key, None)
             if errors_as_answers:
-                return _answer(name, {"error": str(failure)}, settled)
+                return _answer(name, {"error": str(failure)}, settled, failed=True)
             await self._effects.write(self._session, settled)
             raise
         return _answer(name, {"result": result}, self._effects.done(self._session, key, result))
@@ -101,5 +109,5 @@ class JournaledTools:
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def _answer(name: str, document: JsonObject, along: Writing | None = None) -> Answer:
-    return Answer(json.dumps(document).encode(), "application/json", name, along=along)
+def _answer(name: str, document: JsonObject, along: Writing | None = None, *, failed: bool = False) -> Answer:
+    return Answer(json.dumps(document).encode(), "application/json", name, along=along, failed=failed)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import AsyncIterator
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from activities.maintenance.verification import Verdict, verify_tenant
 from api.auth.principal import Principal
 from api.schemas.audit import AuditView, view
+from api.spreadsheets import line
 from api.wiring import Wiring
 from models.repositories.audit import AuditFilter, AuditRepository, all_after
 from models.repositories.base import Listing, Page
@@ -19,8 +18,6 @@ from models.tables import AuditLog
 
 Format = Literal["jsonl", "csv"]
 COLUMNS = list(AuditView.model_fields)
-#: A spreadsheet takes a cell that begins so for a formula; agents and names are chosen by callers.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class AuditService:
@@ -38,26 +35,13 @@ class AuditService:
     async def export(self, caller: Principal, wanted: AuditFilter, kind: Format) -> AsyncIterator[bytes]:
         """All entries that match, the oldest first, as JSON lines or CSV with a heading. Never more than a batch in memory."""
         if kind == "csv":
-            yield _csv_line(COLUMNS)
+            yield line(COLUMNS)
         async for rows in all_after(self._process.database.transaction, caller.tenant_id, wanted):
             shown = [view(row).model_dump(mode="json") for row in rows]
             if kind == "csv":
-                yield b"".join(_csv_line([_cell(item[name]) for name in COLUMNS]) for item in shown)
+                yield b"".join(line([item[name] for name in COLUMNS]) for item in shown)
             else:
                 yield b"".join(json.dumps(item, separators=(",", ":")).encode() + b"\n" for item in shown)
 
     async def verify(self, caller: Principal) -> Verdict:
         return await verify_tenant(self._process.database, caller.tenant_id)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    return f"'{text}" if text.startswith(_FORMULA) else text
-
-
-def _csv_line(cells: list[str]) -> bytes:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue().encode(errors="replace")

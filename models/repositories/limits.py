@@ -37,13 +37,19 @@ FROM tenants WHERE id = :tenant
 """).bindparams(bindparam("month", type_=Date))
 
 _ADD_CALLS = text("""
+WITH counted AS (
+    SELECT given.tenant_id, given.calls FROM unnest(:tenants, :calls) AS given (tenant_id, calls)
+    -- a tenant that is gone needs no bill
+    JOIN tenants ON tenants.id = given.tenant_id
+), of_the_hour AS (
+    INSERT INTO api_usage_hours (tenant_id, hour, calls)
+    SELECT tenant_id, date_trunc('hour', now(), 'UTC'), calls FROM counted ORDER BY tenant_id
+    ON CONFLICT (tenant_id, hour) DO UPDATE SET calls = api_usage_hours.calls + excluded.calls
+)
 INSERT INTO api_usage (tenant_id, month, calls)
-SELECT counted.tenant_id, :month, counted.calls
-FROM unnest(:tenants, :calls) AS counted (tenant_id, calls)
--- a tenant that is gone needs no bill
-JOIN tenants ON tenants.id = counted.tenant_id
+SELECT tenant_id, :month, calls FROM counted
 -- always in the same order, so that two processes do not wait for each other
-ORDER BY counted.tenant_id
+ORDER BY tenant_id
 ON CONFLICT (tenant_id, month) DO UPDATE SET calls = api_usage.calls + excluded.calls
 RETURNING tenant_id, calls
 """).bindparams(

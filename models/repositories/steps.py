@@ -71,7 +71,7 @@ WITH mine AS (
     WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
       AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND attempt = CAST(:attempt AS int)
       AND status = 'running'
-    RETURNING id, tenant_id, execution_id, lineage, step_index, framework
+    RETURNING id, tenant_id, execution_id, lineage, step_index, framework, started_at
 ), run AS (
     UPDATE executions
     SET steps_done = checkpoint_count + 1,
@@ -88,7 +88,7 @@ WITH mine AS (
     FROM mine
     WHERE executions.tenant_id = mine.tenant_id AND executions.id = mine.execution_id
       AND executions.lineage = mine.lineage
-    RETURNING checkpoint_count AS number, current_checkpoint AS name
+    RETURNING checkpoint_count AS number, current_checkpoint AS name, workflow_id
 ), checkpoint AS (
     INSERT INTO checkpoints (id, tenant_id, execution_id, agent_id, lineage, branch, step_index, checkpoint_number,
                              checkpoint_name, checksum, state_size_bytes, compression_type, next_step, preconditions,
@@ -123,6 +123,39 @@ WITH mine AS (
     FROM checkpoint
     WHERE CAST(:last AS bool) AND failures.tenant_id = checkpoint.tenant_id
       AND failures.execution_id = checkpoint.execution_id AND recovery_status <> 'resolved'
+), used AS (
+    -- what the step took in all its attempts
+    SELECT mine.*, run.workflow_id, calls.*
+    FROM mine
+    CROSS JOIN run
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE kind = 'model') AS llm_calls, count(*) FILTER (WHERE kind = 'tool') AS tool_calls,
+               coalesce(sum(input_tokens::bigint + output_tokens), 0)::bigint AS tokens,
+               coalesce(sum(cost), 0)::bigint AS cost,
+               mode() WITHIN GROUP (ORDER BY name) FILTER (WHERE kind = 'model') AS model
+        FROM call_journal j
+        WHERE j.execution_id = mine.execution_id AND j.lineage = mine.lineage AND j.step_index = mine.step_index
+    ) AS calls
+), measured AS (
+    INSERT INTO agent_metrics (id, tenant_id, agent_id, execution_id, workflow_id, framework, status, duration_ms,
+                               wait_time_ms, llm_provider, llm_model, llm_calls, tokens_used, cost_micro, tool_calls,
+                               tool_failures, checkpoint_bytes, checkpoint_overhead_us, measured_at)
+    SELECT CAST(:metrics AS uuid), tenant_id, id, execution_id, workflow_id, framework, 'completed',
+           duration_ms(started_at, CAST(:ended AS timestamptz)),
+           CASE WHEN CAST(:waited AS bool) THEN (
+               SELECT sum(duration_ms(a.created_at, a.answered_at)) FROM approvals a
+               WHERE a.execution_id = used.execution_id AND a.lineage = used.lineage AND a.step_index = used.step_index
+           ) END,
+           provider_of(model), model, llm_calls, tokens, cost, tool_calls, CAST(:tool_failures AS int),
+           CAST(:size AS bigint), CAST(:overhead AS bigint), CAST(:ended AS timestamptz)
+    FROM used
+    -- a run that failed at this step, and was retried
+    ON CONFLICT (agent_id) DO UPDATE
+    SET status = excluded.status, duration_ms = excluded.duration_ms, wait_time_ms = excluded.wait_time_ms,
+        llm_provider = excluded.llm_provider, llm_model = excluded.llm_model, llm_calls = excluded.llm_calls,
+        tokens_used = excluded.tokens_used, cost_micro = excluded.cost_micro, tool_calls = excluded.tool_calls,
+        tool_failures = excluded.tool_failures, checkpoint_bytes = excluded.checkpoint_bytes,
+        checkpoint_overhead_us = excluded.checkpoint_overhead_us, measured_at = excluded.measured_at
 )
 SELECT (SELECT checkpoint_number FROM checkpoint) AS number, (SELECT count(*) FROM following) AS prepared
 """)
@@ -210,6 +243,10 @@ class CompletedStep:
     units: tuple[str, ...] = ()
     preconditions: list[Any] | None = None
     postconditions: list[Any] | None = None
+    #: What it took to store the state, in microseconds; calls of tools that failed; whether the step waited for people.
+    overhead_us: int | None = None
+    tool_failures: int | None = None
+    waited: bool = False
 
 
 @dataclass(frozen=True)
@@ -222,7 +259,7 @@ class Recorded:
 
 
 async def record_completed_step(database: Database, done: CompletedStep) -> Recorded:
-    """Checkpoint, step, next step, events and execution: all or nothing, and only for the attempt that is current."""
+    """Checkpoint, step, next step, events, metrics and execution: all or nothing, and only for the attempt that is current."""
     checkpoint_id = new_id()
     ended: datetime = now()
     cipher = await database.cipher(done.tenant_id)
@@ -260,6 +297,10 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "event_data": sealed({"step": done.step_index, "name": done.step_name, **done.usage}),
             "outputs": sealed(done.outputs),
             "outputs_blob": done.outputs_blob,
+            "metrics": new_id(),
+            "overhead": done.overhead_us,
+            "tool_failures": done.tool_failures,
+            "waited": done.waited,
         },
     )
     made = row.number is not None

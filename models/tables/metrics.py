@@ -32,9 +32,10 @@ def _dollars() -> Decimal | None:
 
 
 class ExecutionMetrics(Table, table=True):
-    """One run, measured. The row is made and kept in step with its execution by triggers, and by the end of each step.
+    """One run, measured. Triggers make the row with the execution, and bring it up to date with each change of its status.
 
-    `total_duration_ms` is the time from the run's start to its end, until then to its last step. Of what is not measured there
+    Between two of these, `execution_facts` adds up the steps that ended meanwhile. `total_duration_ms` is the time from the
+    run's start to its end, until then to its last change. Of what is not measured there
     is NULL: `consensus_overhead_ms` of a run without handoffs, `llm_model` of one that called none.
     """
 
@@ -50,14 +51,14 @@ class ExecutionMetrics(Table, table=True):
     execution_id: UUID = Field(foreign_key="executions.id", ondelete="CASCADE", unique=True)
     workflow_id: UUID
     framework: str = Field(max_length=50)
-    #: The model that answered most of its calls; until it ends, the first one.
+    #: The model that answered most of its calls.
     llm_model: str | None = Field(default=None, max_length=255)
     status: str = Field(max_length=50)
     #: Of its last failure, also when it went on after that.
     failure_type: str | None = Field(default=None, max_length=100)
     total_duration_ms: int = _count()
     #: What it took to store the states; the commits are not in it.
-    checkpoint_overhead_us: int = _count()
+    checkpoint_overhead_us: int | None = Field(default=None, sa_type=BigInteger)
     checkpoint_overhead_ms: int | None = Field(
         default=None,
         sa_type=BigInteger,
@@ -93,7 +94,7 @@ class AgentMetrics(Table, table=True):
     __tablename__ = "agent_metrics"
     __table_args__ = (
         UniqueConstraint("agent_id"),
-        Index("ix_agent_metrics_time", "tenant_id", "measured_at"),
+        Index("ix_agent_metrics_time", "measured_at", postgresql_using="brin"),
         Index("ix_agent_metrics_not_rolled", "tenant_id", "measured_at", postgresql_where=text("NOT rolled")),
     )
 
@@ -116,6 +117,7 @@ class AgentMetrics(Table, table=True):
     tool_calls: int = _count()
     tool_failures: int | None = None
     checkpoint_bytes: int | None = Field(default=None, sa_type=BigInteger)
+    checkpoint_overhead_us: int | None = Field(default=None, sa_type=BigInteger)
     rolled: bool = Field(default=False, sa_column_kwargs={"server_default": false()})
     measured_at: datetime = time_field()
 

@@ -1,0 +1,204 @@
+"""What analytics tell of a tenant: sums over its runs, steps, credits and requests in a span of time.
+
+Each figure is the sum of the roll-ups of whole hours, of the rows that are in no roll-up yet, and of rows at the edges of the
+span; so it is the same before, during and after a roll-up. All functions work in a transaction of the tenant that
+`begin_reading` has prepared, so that the figures of one answer are of one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.repositories.analytics_span import HOUR, UNITS, Span
+
+#: By what other than time figures may be grouped: columns of the facts.
+RUN_COLUMNS = {"workflow": "workflow_id", "framework": "framework", "model": "llm_model"}
+COST_COLUMNS = {"workflow": "workflow_id", "model": "resource", "agent": "agent", "type": "usage_type"}
+
+_EXECUTION_SUMS = (
+    *("executions", "timed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls", "tokens"),
+    *("cost_micro", "rollbacks", "failures", "retries"),
+)
+_STEP_SUMS = (
+    *("steps", "failed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls", "tokens"),
+    "cost_micro",
+)
+_COST_SUMS = ("charges", "input_tokens", "cached_tokens", "output_tokens", "cost_micro")
+
+
+@dataclass(frozen=True)
+class RunFilter:
+    """Which runs are wanted; None is no condition."""
+
+    workflow_id: UUID | None = None
+    framework: str | None = None
+    status: str | None = None
+
+    def conditions(self, *, by_status: bool = True) -> tuple[str, dict[str, Any]]:
+        """More conditions of a WHERE, and their parameters. Steps have no status of a run."""
+        given = {"workflow_id": self.workflow_id, "framework": self.framework}
+        if by_status:
+            given["status"] = self.status
+        given = {name: value for name, value in given.items() if value is not None}
+        return "".join(f" AND {name} = :{name}" for name in given), given
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Sums over all, and by group: rows with a `key` and the names of the sums."""
+
+    total: Row[Any]
+    groups: Sequence[Row[Any]]
+
+
+async def begin_reading(session: AsyncSession) -> None:
+    """All that is read in this transaction is of one moment. Before anything else."""
+    await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    # compiling takes longer than these queries do
+    await session.execute(text("SET LOCAL jit = off"))
+
+
+async def sum_executions(
+    session: AsyncSession, tenant_id: UUID, span: Span, wanted: RunFilter, group: str
+) -> tuple[Grouped, dict[str, int]]:
+    """Runs that were made in the span, and those that failed by the type of their failure."""
+    conditions, values = wanted.conditions()
+    facts = _facts(
+        "execution", ("workflow_id", "framework", "llm_model", "status", "failure_type"), _EXECUTION_SUMS, conditions
+    )
+    statuses = ", ".join(
+        f"coalesce(sum(executions) FILTER (WHERE status = '{status}'), 0)::bigint AS {status}"
+        for status in ("pending", "running", "paused", "completed", "failed", "cancelled", "rolled_back")
+    )
+    # the number of runs is `executions`; `failed` and `failures` are not the same
+    query = text(f"""
+        WITH facts AS ({facts}), keyed AS (SELECT *, {_key(group, RUN_COLUMNS)} AS key FROM facts)
+        SELECT GROUPING(key) AS over_keys, GROUPING(failure_type) AS over_types, key, failure_type,
+               {_sums(_EXECUTION_SUMS)}, {statuses}
+        FROM keyed GROUP BY GROUPING SETS ((), (key), (failure_type)) ORDER BY key
+    """)  # noqa: S608 - made of our own names
+    parameters = {**_span(span, group), **values, "tenant": tenant_id}
+    rows = (await session.execute(query, parameters)).all()
+    total = next(row for row in rows if row.over_keys and row.over_types)
+    groups = [row for row in rows if not row.over_keys and row.executions]
+    by_type = {row.failure_type: row.failed for row in rows if not row.over_types and row.failed}
+    return Grouped(total, groups), dict(sorted(by_type.items(), key=lambda item: (-item[1], item[0])))
+
+
+async def sum_steps(session: AsyncSession, tenant_id: UUID, span: Span, wanted: RunFilter, group: str) -> Grouped:
+    """Steps that ended in the span, and what they used."""
+    conditions, values = wanted.conditions(by_status=False)
+    facts = _facts("step", ("workflow_id", "framework"), _STEP_SUMS, conditions)
+    return await _grouped(session, tenant_id, span, facts, _STEP_SUMS, _key(group, RUN_COLUMNS), group, values)
+
+
+async def sum_costs(
+    session: AsyncSession, tenant_id: UUID, span: Span, wanted: RunFilter, group: str, usage_type: str | None = None
+) -> Grouped:
+    """Credits that were spent in the span, as the ledger has them. `usage_type`: of this type alone."""
+    given = {"workflow_id": wanted.workflow_id, "usage_type": usage_type}
+    given = {name: value for name, value in given.items() if value is not None}
+    conditions = "".join(f" AND {name} = :{name}" for name in given)
+    dimensions = ("workflow_id", "usage_type", "resource", "agent")
+    columns = ", ".join((*dimensions, *_COST_SUMS))
+    # entries after the mark are in no roll-up; their numbers have the order of their commits
+    mark = "coalesce((SELECT ledger_number FROM rollup_marks WHERE tenant_id = :tenant), 0)"
+    facts = f"""
+        SELECT hour AS at, {columns} FROM cost_rollups
+        WHERE tenant_id = :tenant AND hour >= :first AND hour < :last{conditions}
+        UNION ALL
+        SELECT at, {columns} FROM cost_facts
+        WHERE tenant_id = :tenant AND number > {mark} AND at >= :start AND at < :end{conditions}
+        UNION ALL
+        SELECT at, {columns} FROM cost_facts
+        WHERE tenant_id = :tenant AND number <= {mark} AND at >= :start AND at < :first{conditions}
+        UNION ALL
+        SELECT at, {columns} FROM cost_facts
+        WHERE tenant_id = :tenant AND number <= {mark} AND at >= :last AND at < :end{conditions}
+    """  # noqa: S608 - made of our own names
+    return await _grouped(session, tenant_id, span, facts, _COST_SUMS, _key(group, COST_COLUMNS), group, given)
+
+
+async def sum_api_calls(session: AsyncSession, tenant_id: UUID, span: Span, group: str) -> Grouped:
+    """Requests that arrived in the hours of the span: an hour that has begun in it counts as a whole."""
+    facts = "SELECT hour AS at, calls FROM api_usage_hours WHERE tenant_id = :tenant AND hour >= date_trunc('hour', CAST(:start AS timestamptz), 'UTC') AND hour < :end"
+    return await _grouped(session, tenant_id, span, facts, ("calls",), _key(group, {}), group, {}, edges=False)
+
+
+async def sum_failures(
+    session: AsyncSession, tenant_id: UUID, span: Span, wanted: RunFilter, unit: str
+) -> Sequence[Row[Any]]:
+    """Everything that went wrong in the span, also what a run got over: by time, type, severity and what became of it."""
+    conditions, values = wanted.conditions()
+    query = text(f"""
+        SELECT date_trunc(CAST(:unit AS text), f.created_at, CAST(:zone AS text)) AS key, f.failure_type, f.severity,
+               f.recovery_status, count(*) AS failures, count(DISTINCT f.execution_id) AS executions
+        FROM failures f
+        WHERE f.tenant_id = :tenant AND f.created_at >= :start AND f.created_at < :end
+          AND EXISTS (SELECT FROM execution_metrics WHERE execution_id = f.execution_id{conditions})
+        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
+    """)  # noqa: S608 - made of our own names
+    parameters = {"tenant": tenant_id, "start": span.start, "end": span.end, "unit": unit, "zone": span.zone, **values}
+    return (await session.execute(query, parameters)).all()
+
+
+async def names_of_workflows(session: AsyncSession, tenant_id: UUID, ids: Sequence[UUID]) -> dict[UUID, str]:
+    query = text("SELECT id, name FROM workflows WHERE tenant_id = :tenant AND id = ANY(CAST(:ids AS uuid[]))")
+    return {row.id: row.name for row in await session.execute(query, {"tenant": tenant_id, "ids": list(ids)})}
+
+
+def _facts(kind: str, dimensions: Sequence[str], sums: Sequence[str], conditions: str) -> str:
+    """What is to be summed up: roll-ups of whole hours, rows that are in none, and rolled rows at both edges."""
+    columns = ", ".join((*dimensions, *sums))
+    rows = f"SELECT at, {columns} FROM {kind}_facts WHERE tenant_id = :tenant"  # noqa: S608 - made of our own names
+    return f"""
+        SELECT hour AS at, {columns} FROM {kind}_rollups
+        WHERE tenant_id = :tenant AND hour >= :first AND hour < :last{conditions}
+        UNION ALL {rows} AND NOT rolled AND at >= :start AND at < :end{conditions}
+        UNION ALL {rows} AND rolled AND at >= :start AND at < :first{conditions}
+        UNION ALL {rows} AND rolled AND at >= :last AND at < :end{conditions}
+    """  # noqa: S608 - made of our own names
+
+
+def _key(group: str, columns: dict[str, str]) -> str:
+    return columns.get(group, "date_trunc(CAST(:unit AS text), at, CAST(:zone AS text))")
+
+
+def _sums(names: Sequence[str]) -> str:
+    # sums of bigints are decimals, and costs of a great many runs fit a bigint
+    return ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in names)
+
+
+def _span(span: Span, group: str) -> dict[str, Any]:
+    if group not in UNITS:
+        return span.whole(HOUR)
+    return {**span.whole(HOUR, rolled=span.in_step_with_utc("hour")), "unit": group, "zone": span.zone}
+
+
+async def _grouped(
+    session: AsyncSession,
+    tenant_id: UUID,
+    span: Span,
+    facts: str,
+    sums: Sequence[str],
+    key: str,
+    group: str,
+    values: dict[str, Any],
+    *,
+    edges: bool = True,
+) -> Grouped:
+    query = text(f"""
+        WITH facts AS ({facts}), keyed AS (SELECT *, {key} AS key FROM facts)
+        SELECT GROUPING(key) AS over_keys, key, {_sums(sums)} FROM keyed GROUP BY GROUPING SETS ((), (key)) ORDER BY key
+    """)  # noqa: S608 - made of our own names
+    parameters = {**_span(span, group), **values, "tenant": tenant_id}
+    if not edges:
+        del parameters["first"], parameters["last"]
+    rows = (await session.execute(query, parameters)).all()
+    return Grouped(next(row for row in rows if row.over_keys), [row for row in rows if not row.over_keys])

@@ -1,0 +1,141 @@
+"""Puts what is over into roll-ups, a batch in a transaction.
+
+A row is marked as `rolled` in the transaction that adds it to its roll-up, so whoever adds up both sees it once. A row that
+changes after that is taken out by a trigger (migration 0014), and comes again here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+#: Rows of one transaction.
+BATCH = 5000
+#: Rows from which on a tenant is rolled up: fewer are summed up in no time.
+WORTH = 1000
+
+_ENDED = "status IN ('completed', 'failed', 'cancelled')"
+
+
+def _take(table: str, condition: str, order: str) -> str:
+    """Marks the next rows; one that somebody is changing now is left for the next time."""
+    return f"""
+        WITH due AS (
+            SELECT id FROM {table} WHERE tenant_id = :tenant AND NOT rolled{condition}
+            ORDER BY {order} LIMIT :batch FOR UPDATE SKIP LOCKED
+        ), taken AS (
+            UPDATE {table} SET rolled = true FROM due WHERE {table}.id = due.id RETURNING {table}.id
+        )
+        SELECT coalesce(array_agg(id), '{{}}') AS ids FROM taken
+    """  # noqa: S608 - made of our own names
+
+
+def _add(table: str, facts: str, keys: Sequence[str], sums: Sequence[str], condition: str) -> str:
+    """Adds facts to a roll-up, its rows always in the same order, so that two who do so do not wait for each other."""
+    columns, named = ", ".join((*keys, *sums)), ", ".join(keys)
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
+    return f"""
+        INSERT INTO {table} (tenant_id, {columns})
+        SELECT tenant_id, {named}, {", ".join(f"sum({name})" for name in sums)}
+        FROM {facts} WHERE tenant_id = :tenant AND {condition}
+        GROUP BY tenant_id, {named} ORDER BY tenant_id, {named}
+        ON CONFLICT (tenant_id, {named}) DO UPDATE SET {added}
+    """  # noqa: S608 - made of our own names
+
+
+_OF_BATCH = "id = ANY(CAST(:ids AS uuid[]))"
+_TAKE_EXECUTIONS = text(_take("execution_metrics", f" AND {_ENDED}", "created_at"))
+_ADD_EXECUTIONS = text(
+    _add(
+        "execution_rollups",
+        "execution_facts",
+        ("hour", "workflow_id", "framework", "llm_model", "status", "failure_type"),
+        (
+            *("executions", "timed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls"),
+            *("tokens", "cost_micro", "rollbacks", "failures", "retries"),
+        ),
+        _OF_BATCH,
+    )
+)
+_ADD_DURATIONS = text(
+    _add(
+        "duration_rollups",
+        "execution_facts",
+        ("day", "workflow_id", "framework", "llm_model", "status", "bucket"),
+        ("executions",),
+        f"{_OF_BATCH} AND bucket IS NOT NULL",
+    )
+)
+_TAKE_STEPS = text(_take("agent_metrics", "", "measured_at"))
+_ADD_STEPS = text(
+    _add(
+        "step_rollups",
+        "step_facts",
+        ("hour", "workflow_id", "framework"),
+        (
+            *("steps", "failed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls", "tokens"),
+            "cost_micro",
+        ),
+        _OF_BATCH,
+    )
+)
+_ADD_COSTS = text(
+    _add(
+        "cost_rollups",
+        "cost_facts",
+        ("hour", "workflow_id", "usage_type", "resource", "agent"),
+        ("charges", "input_tokens", "cached_tokens", "output_tokens", "cost_micro"),
+        "number > :after AND number <= :upto",
+    )
+)
+_MARK = text("""
+    INSERT INTO rollup_marks (tenant_id, ledger_number) VALUES (:tenant, 0)
+    ON CONFLICT (tenant_id) DO UPDATE SET ledger_number = rollup_marks.ledger_number
+    RETURNING ledger_number
+""")
+_NEWEST = text("SELECT coalesce(max(number), 0) FROM ledger_entries WHERE tenant_id = :tenant")
+_MOVE_MARK = text("UPDATE rollup_marks SET ledger_number = :upto WHERE tenant_id = :tenant")
+
+_DUE = text(f"""
+    SELECT tenant_id FROM execution_metrics WHERE NOT rolled AND {_ENDED} GROUP BY tenant_id HAVING count(*) >= :worth
+    UNION
+    SELECT tenant_id FROM agent_metrics WHERE NOT rolled GROUP BY tenant_id HAVING count(*) >= :worth
+    ORDER BY tenant_id
+""")  # noqa: S608 - made of our own names
+
+
+async def tenants_to_roll_up(session: AsyncSession, worth: int = WORTH) -> Sequence[UUID]:
+    """Those with many rows that are in no roll-up. In a transaction of the platform itself."""
+    return (await session.execute(_DUE, {"worth": worth})).scalars().all()
+
+
+async def roll_up_executions(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:
+    """The next runs that have ended; how many. Fewer than the batch are the last ones."""
+    ids = (await session.execute(_TAKE_EXECUTIONS, {"tenant": tenant_id, "batch": batch})).scalar_one()
+    if ids:
+        # a statement of its own sees the rows as they were when they were marked, and not as they were before that
+        for statement in (_ADD_EXECUTIONS, _ADD_DURATIONS):
+            await session.execute(statement, {"tenant": tenant_id, "ids": ids})
+    return len(ids)
+
+
+async def roll_up_steps(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:
+    """The next steps; how many."""
+    ids = (await session.execute(_TAKE_STEPS, {"tenant": tenant_id, "batch": batch})).scalar_one()
+    if ids:
+        await session.execute(_ADD_STEPS, {"tenant": tenant_id, "ids": ids})
+    return len(ids)
+
+
+async def roll_up_costs(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:
+    """The next entries of the ledger; how many."""
+    after = (await session.execute(_MARK, {"tenant": tenant_id})).scalar_one()
+    newest = (await session.execute(_NEWEST, {"tenant": tenant_id})).scalar_one()
+    upto = min(newest, after + batch)
+    if upto > after:
+        await session.execute(_ADD_COSTS, {"tenant": tenant_id, "after": after, "upto": upto})
+        await session.execute(_MOVE_MARK, {"tenant": tenant_id, "upto": upto})
+    return int(upto - after)
