@@ -32,9 +32,17 @@ SELECT {", ".join(f"e.{name}" for name in _COLUMNS)},
         ORDER BY lineage, step_index
     ) AS agents,
     ARRAY(
-        SELECT ROW(lineage, step_index, count(*) FILTER (WHERE kind = 'model'), count(*) FILTER (WHERE kind <> 'model'),
-                   coalesce(sum(CAST(input_tokens AS bigint) + output_tokens), 0), coalesce(sum(cost), 0))
-        FROM call_journal WHERE tenant_id = $1 AND execution_id = $2
+        SELECT ROW(lineage, step_index, sum(model_calls), sum(tool_calls), sum(tokens), sum(cost)) FROM (
+            SELECT lineage, step_index, (kind = 'model')::int AS model_calls, (kind <> 'model')::int AS tool_calls,
+                   CAST(input_tokens AS bigint) + output_tokens AS tokens,
+                   CASE WHEN EXISTS (
+                       SELECT FROM ledger_entries WHERE tenant_id = $1 AND execution_id = $2 AND kind = 'settle'
+                   ) THEN 0 ELSE cost END AS cost
+            FROM call_journal WHERE tenant_id = $1 AND execution_id = $2
+            UNION ALL
+            SELECT coalesce(lineage, -1), coalesce(step_index, -1), 0, 0, 0, spent
+            FROM ledger_entries WHERE tenant_id = $1 AND execution_id = $2 AND kind = 'settle'
+        ) AS called
         GROUP BY lineage, step_index
     ) AS usage,
     (
