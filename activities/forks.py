@@ -39,6 +39,7 @@ class By:
 
     trigger_type: str = "api"
     user_id: UUID | None = None
+    api_key_id: UUID | None = None
     meta: dict[str, Any] | None = field(default=None)
 
 
@@ -108,6 +109,8 @@ def _execution(origin: Source, to: Continuation, by: By) -> Execution:
         steps_done=target.number,
         current_checkpoint=target.name if origin.rows else None,
         forked_from=source.id,
+        root_id=source.root_id or source.id,
+        api_key_id=by.api_key_id,
         forked_from_checkpoint=target.checkpoint.id if target.checkpoint else None,
         meta=source.meta if by.meta is None else by.meta,
     )

@@ -16,6 +16,7 @@ from models.repositories.effects import ROLLING_BACK
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.lineages import LineageRepository, Path
+from models.repositories.parking import ParkingRepository
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import START, Target, TargetRepository
@@ -132,6 +133,7 @@ async def complete(db: AsyncSession, wish: RollbackInput, source: Source, to: Co
             agent.status = "completed"
     rollback.affected_agents = [agent.id for agent in left if agent.attempt > 0]
     rollback.meta = {**rollback.meta, **next_lineage.left_behind(execution)}
+    await ParkingRepository(db, tenant_id).unpark(execution_id)
     rollback.status, rollback.rollback_success, rollback.completed_at = "completed", True, now()
     next_lineage.add_lineage(db, rollback, source, to)
     bases = base_rows(source, to, execution_id=execution_id, lineage=rollback.to_lineage)

@@ -26,17 +26,20 @@ from activities.stores.values import Stored, ValueStore
 from models.database import Database
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
+from models.repositories.parking import MONEY, ParkingRepository
 from models.repositories.queue import is_waiting
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.steps import NAME_LENGTH
 from models.tables import Agent, Approval, ConsensusLog, Execution, ExecutionEvent, Failure, RecoveryAction
 from models.tables.base import new_id, now
 from models.wire import FailureInput, FinishInput, StateInput, Step
+from models.wire_commands import FUNDS
+from omium_core.credits import to_credits
 
 #: How long, in seconds, a write of this kind is tried while the database is away.
 PATIENCE = 600.0
 #: Reasons of a pause that somebody has to end.
-_HOLDS = ("operator", "recovery")
+_HOLDS = ("operator", "recovery", *MONEY)
 _OPEN = ("pending", "running", "paused", "rolled_back")
 Of = StateInput | FinishInput | FailureInput
 
@@ -118,6 +121,7 @@ async def cancel_waiting(database: Database, tenant_id: UUID, execution_id: UUID
 
 async def _record_state(db: AsyncSession, state: StateInput) -> None:
     parked = state.status != "running"
+    lacks = state.status == "paused" and state.reason in MONEY
     stood = (await db.execute(select(col(Execution.status), col(Execution.reason)).where(*_is(state)))).one_or_none()
     statement = (
         update(Execution)
@@ -144,12 +148,23 @@ async def _record_state(db: AsyncSession, state: StateInput) -> None:
         steps = (*steps, ~_waits_for_people())
     await db.execute(update(Agent).where(*steps).values(status=after))
     event_type = {"paused": "execution.paused", "running": "execution.resumed"}.get(state.status, "execution.waits")
-    data = {"reason": state.reason, "by": state.actor, "note": state.note}
+    data: dict[str, Any] = {"reason": state.reason, "by": state.actor, "note": state.note}
+    parking = ParkingRepository(db, UUID(state.tenant_id))
+    if lacks:
+        budget_id = UUID(state.budget_id) if state.budget_id else None
+        await parking.park(UUID(state.execution_id), state.reason, state.required, budget_id)
+        event_type = "execution.waits"
+        data |= {"required": to_credits(state.required), "budget_id": state.budget_id}
+    else:
+        await parking.unpark(UUID(state.execution_id))
     await _event(db, state, event_type, {name: value for name, value in data.items() if value})
     if state.status == "paused" and state.reason == "operator":
         await note_steering(
             db, state.tenant_id, state.execution_id, "execution.pause", state.actor, new={"reason": state.note}
         )
+    elif state.actor == FUNDS and not parked:
+        # nobody did it
+        return
     elif stood is not None and _is_held(stood.status, stood.reason) and not _is_held(state.status, state.reason):
         # also one that goes back to waiting for an answer or a vote
         await note_steering(db, state.tenant_id, state.execution_id, "execution.resume", state.actor)
@@ -266,6 +281,7 @@ async def _finish(db: AsyncSession, end: FinishInput, outputs: Stored | None) ->
         await note_steering(
             db, end.tenant_id, end.execution_id, action, end.actor, new={"reason": data.get("reason") or end.message}
         )
+    await ParkingRepository(db, UUID(end.tenant_id)).unpark(UUID(end.execution_id))
     await RecoveryRepository(db, UUID(end.tenant_id)).drop(UUID(end.execution_id))
     of_run = FailureRepository(db, UUID(end.tenant_id))
     if failure is not None:

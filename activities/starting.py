@@ -14,10 +14,12 @@ from activities.contracts.reading import bare
 from activities.policies import PolicyRow, resolve
 from activities.schemas import fit_problems
 from activities.stores.values import ValueStore
+from models.repositories.budgets import BudgetRepository, period_start
 from models.repositories.executions import ExecutionRepository
 from models.repositories.policies import PolicyRepository
+from models.repositories.starts import Paying, refusal_of, refuse
 from models.repositories.workflows import WorkflowRepository
-from models.tables import Agent, Execution, WorkflowVersion
+from models.tables import Agent, Budget, Execution, WorkflowVersion
 from omium_core.errors import InvalidInput, Problem, WorkflowNotActive
 
 
@@ -31,15 +33,19 @@ async def make_execution(
     metadata: dict[str, Any],
     trigger_type: str,
     triggered_by: UUID | None,
+    paying: Paying,
 ) -> Execution:
     """The rows of a new execution, pending, in the caller's transaction. `inputs` and `metadata` can be stored as they are.
 
-    Raises `WorkflowNotFound`, `WorkflowNotActive`, and `InvalidInput` for inputs that do not fit.
+    Raises `WorkflowNotFound`, `WorkflowNotActive`, `InvalidInput` for inputs that do not fit, and `CreditsExhausted` or
+    `BudgetExceeded` where there is no money for it.
     """
-    workflow, version = await WorkflowRepository(session, tenant_id).current(workflow_id)
+    refusal = refusal_of(tenant_id, paying, workflow_id=workflow_id)
+    workflow, version, refused = await WorkflowRepository(session, tenant_id).current(workflow_id, refusal)
     if not workflow.is_active:
         raise WorkflowNotActive(f"Workflow {workflow.id} is not active.", workflow_id=str(workflow.id))
     check_inputs(version, inputs)
+    refuse(refused)
     half = definition_for(version.framework)
     definition = bare(version.workflow_definition, version.framework)
     plan = half.plan(definition, inputs)
@@ -63,6 +69,7 @@ async def make_execution(
         flow=[asdict(node) for node in FLOW.nodes(definition)] if is_flow else None,
         policy=policy,
         notifies=bool(policy and policy["notify"]),
+        api_key_id=paying.api_key_id,
         meta=metadata,
     )
     agents = [
@@ -77,7 +84,22 @@ async def make_execution(
         for index, name in enumerate(() if plan.open_ended or is_flow else plan.steps)
     ]
     await ExecutionRepository(session, tenant_id).add(execution, agents)
+    await add_budget(session, execution, paying.budget)
     return execution
+
+
+async def add_budget(session: AsyncSession, execution: Execution, amount: int | None) -> None:
+    """The budget of an execution that begins, if it has one of its own."""
+    if amount is None:
+        return
+    budget = Budget(
+        tenant_id=execution.tenant_id,
+        scope="execution",
+        scope_id=execution.id,
+        amount=amount,
+        period_start=period_start("total").date(),
+    )
+    await BudgetRepository(session, execution.tenant_id).add(budget)
 
 
 def check_inputs(version: WorkflowVersion, inputs: dict[str, Any]) -> None:

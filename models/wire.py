@@ -133,8 +133,11 @@ class RunInput:
     #: The index of the next step that begins, and of the last entry of the consensus log.
     next_index: int = 0
     log_index: int = 0
-    #: Why the run is paused: operator, approval, consensus, recovery ...; empty while it runs.
+    #: Why the run is paused: operator, approval, consensus, recovery, credits ...; empty while it runs.
     paused: str = ""
+    #: For `credits` and `budget`: what the call may cost that the run stands before, and the budget.
+    required: int = 0
+    budget_id: str = ""
     #: The run was rolled back and waits to be resumed.
     rolled_back: bool = False
     #: How many failures the run got over, for the ids of what was done about them.

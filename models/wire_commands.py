@@ -25,6 +25,17 @@ class ResumeCommand:
     actor: str = ""
 
 
+#: Who wakes runs that waited for money, in their timeline.
+FUNDS = "funds"
+
+
+@dataclass
+class FundsCommand:
+    """Credits came, or a budget has room: a run that waits for these goes on. Any other run hears nothing of it."""
+
+    id: str = ""
+
+
 @dataclass
 class CancelCommand:
     id: str = ""

@@ -42,8 +42,10 @@ from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
 from omium_core.settings import OWN_MODULES, Settings, load_settings
+from workers.funds import Funds
 from workers.housekeeping import keep_house
 from workers.maintenance import build_maintenance_worker
+from workers.notices import Notices
 from workers.notifier import Notifier
 from workers.payments import PaymentKeeper
 from workers.reconciler import Reconciler
@@ -98,6 +100,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 turns,
                 ScheduleKeeper(client, database),
                 PaymentKeeper(client, database, settings),
+                Funds(client, database, settings),
+                Notices(database, settings),
                 build_maintenance_worker(client, database, values, settings),
                 Sealer(database, settings, open_bytes(settings)),
                 stop,
@@ -118,6 +122,8 @@ async def _serve_queues(
     turns: Turns,
     schedules: ScheduleKeeper,
     payments: PaymentKeeper,
+    funds: Funds,
+    notices: Notices,
     maintenance: Worker,
     sealer: Sealer,
     stop: asyncio.Event,
@@ -135,7 +141,7 @@ async def _serve_queues(
     notifying = asyncio.create_task(notifier.run())
     giving = asyncio.create_task(turns.run(client))
     keeping = asyncio.create_task(schedules.run())
-    paying = asyncio.create_task(payments.run())
+    paying = asyncio.gather(payments.run(), funds.run(), notices.run())
     housekeeping = asyncio.create_task(keep_house(client, sealer))
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())

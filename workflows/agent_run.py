@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import plan
     from workflows.calls import DEFAULT, Calls
     from workflows.ending import Ending
+    from workflows.lacking import MONEY
     from workflows.recovering import Recovering
     from workflows.rounds import Rounds
     from workflows.steering import HOLDS, Steering
@@ -50,7 +51,8 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
         self._rolled_back = run.rolled_back
         if run.paused:
             self._state, self._reason = "paused", run.paused
-            self._hold = run.paused if run.paused in HOLDS else ""
+            self._hold = run.paused if run.paused in (*HOLDS, *MONEY) else ""
+            self._required, self._budget_id = run.required, run.budget_id
         elif run.rolled_back:
             self._state = "rolled_back"
         #: The steps in flight, by branch.
@@ -210,6 +212,10 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
         if outcome.handoff is not None:
             self._propose(branch, outcome.handoff)
             return
+        if outcome.parked:
+            # it stays ready under its index, where the journal has what was answered
+            self._lack(outcome)
+            return
         branch.begun, branch.answered, branch.committed, branch.not_before = False, False, 0, 0.0
         if outcome.skipped:
             branch.status = "skipped"
@@ -277,8 +283,9 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
         if self._holds() != before:
             return
         if (self._state, self._reason) != (state, reason):
-            await self._calls.record_state(self._lineage, state, reason, self._held_by, self._hold_note)
-            self._set(state, reason)
+            wanted = self._wanted(reason)
+            await self._calls.record_state(self._lineage, state, reason, self._held_by, self._hold_note, *wanted)
+            self._set(state, reason, plan.lack(reason, *wanted))
 
         def is_called() -> bool:
             return self._is_awaited() or self._holds() != before
@@ -351,6 +358,8 @@ class AgentRun(Ending, Recovering, Rounds, Steering):
                 spent=self._spent,
                 recoveries=self._recoveries,
                 paused=self._reason if self._state == "paused" else "",
+                required=self._required,
+                budget_id=self._budget_id,
                 rolled_back=self._rolled_back,
                 seen=self._seen,
                 hold_for="",

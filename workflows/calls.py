@@ -83,9 +83,29 @@ class Calls:
         )
         return outcome
 
-    async def record_state(self, lineage: int, status: str, reason: str, actor: str, note: str) -> None:
+    async def record_state(
+        self,
+        lineage: int,
+        status: str,
+        reason: str,
+        actor: str,
+        note: str,
+        required: int = 0,
+        budget_id: str = "",
+    ) -> None:
         run = self._run
-        state = StateInput(run.tenant_id, run.execution_id, lineage, run.retry, status, reason, actor, note)
+        state = StateInput(
+            run.tenant_id,
+            run.execution_id,
+            lineage,
+            run.retry,
+            status,
+            reason,
+            actor,
+            note,
+            required,
+            budget_id,
+        )
         await self._record("record_state", state, f"record: {status}{f' ({reason})' if reason else ''}")
 
     async def answer(self, command: ApproveCommand) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from models.wire import Branch, FlowNode, RunInput, Step
+from omium_core.credits import MICRO
 
 #: Statuses of a branch in which nothing more happens to it.
 ENDED = ("done", "skipped")
@@ -71,6 +72,15 @@ def waits_for(branches: Branches) -> str:
 def beyond_bound(run: RunInput, step: Step) -> bool:
     """Whether a step is one too many: a graph with a cycle must end some time."""
     return step.index >= run.limits.max_steps
+
+
+def lack(reason: str, required: int, budget_id: str) -> str:
+    """What a run waits for that cannot pay, for the Web UI; nothing otherwise. `required` is in millionths of a credit."""
+    if not required:
+        return ""
+    cost = f"{required / MICRO:.6f}".rstrip("0").rstrip(".")
+    what = f"Budget `{budget_id}` has no room for it" if reason == "budget" else "The tenant has not as many"
+    return f"The next call may cost {cost} credits. {what}; the run goes on by itself when that has changed."
 
 
 def details(

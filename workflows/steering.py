@@ -27,6 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from models.wire_handoff import Vote
     from workflows import handoff
     from workflows.commands import NoCommand, read_command
+    from workflows.lacking import MONEY, Lacking
 
 #: Ids of commands that are remembered, so that a repeated one does nothing.
 REMEMBERED = 200
@@ -37,22 +38,19 @@ LATE_ROLLBACKS = "late-rollbacks"
 DECISIONS = ("approve", "reject", "edit")
 
 
-class Steering:
+class Steering(Lacking):
     """What commands change. The loop of the run reads it, and tells by `_state` and `_results` what came of it."""
 
     def __init__(self) -> None:
+        Lacking.__init__(self)
         #: The state that people see: running, paused, rolled_back, and how the run ended.
         self._state = "running"
         self._reason = ""
         self._lineage = 0
         self._branches: dict[str, Branch] = {}
         self._seen: list[str] = []
-        #: Somebody wants the run to stand still: why, who, and whether the steps in flight are cancelled.
-        self._hold = ""
-        self._held_by = ""
-        self._hold_note = ""
+        #: Whether the steps in flight are cancelled when somebody wants the run to stand still.
         self._hard = False
-        self._rolled_back = False
         self._cancel: CancelCommand | None = None
         self._rollbacks: list[RollbackCommand] = []
         self._results: dict[str, CommandResult] = {}
@@ -82,8 +80,8 @@ class Steering:
             self._pause(command)
         soft_and_busy = command.mode != "hard" and self._in_flight()
         if not soft_and_busy:
-            await workflow.wait_condition(lambda: self._is_parked() or not self._hold or self._closing)
-        return self._result(pending=bool(self._hold) and not self._is_parked())
+            await workflow.wait_condition(lambda: self._is_parked() or not self._is_stopped() or self._closing)
+        return self._result(pending=self._is_stopped() and not self._is_parked())
 
     def _is_parked(self) -> bool:
         """Whether the run stands still because somebody wanted it to."""
@@ -98,7 +96,7 @@ class Steering:
         if command.mode not in ("soft", "hard"):
             _refuse("INVALID_INPUT", f"mode is soft or hard, not {command.mode[:20]!r}.")
         hardens = command.mode == "hard" and not self._hard and self._in_flight()
-        if self._rolled_back or (self._hold and not hardens):
+        if self._rolled_back or (self._is_stopped() and not hardens):
             _refuse(code, f"The execution is {'rolled back' if self._rolled_back else 'paused'} already.")
 
     @workflow.signal(name="pause", description='Let the steps in flight end, then wait. {"id", "mode": "soft"|"hard"}')
@@ -114,7 +112,11 @@ class Steering:
         if self._is_new(command.id):
             self._resume(command)
         await workflow.wait_condition(
-            lambda: self._closing or bool(self._hold) or not (self._state == "rolled_back" or self._reason in HOLDS)
+            lambda: (
+                self._closing
+                or bool(self._hold)
+                or not (self._state == "rolled_back" or self._reason in (*HOLDS, *MONEY))
+            )
         )
         return self._result()
 

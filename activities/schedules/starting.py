@@ -26,6 +26,7 @@ from activities.turns import start_waiting
 from models.database import Database
 from models.repositories.limits import check_checkpoints
 from models.repositories.schedules import ScheduleRepository
+from models.repositories.starts import Paying
 from models.repositories.webhooks import WebhookRepository
 from models.tables import Execution, Schedule, ScheduleRun
 from models.wire_commands import CancelCommand
@@ -131,6 +132,7 @@ class ScheduleActivities:
             metadata={"schedule_id": str(schedule_id), "scheduled_at": at.isoformat()},
             trigger_type="scheduled",
             triggered_by=schedule.created_by,
+            paying=Paying(enforced=self._settings.enforces_credits),
         )
         run = ScheduleRun(
             tenant_id=tenant_id, schedule_id=schedule_id, scheduled_at=at, execution_id=execution.id, status="started"

@@ -55,6 +55,9 @@ OF_ACTIONS = {
     "connection.create": ("connection.created", "A connection was made."),
     "connection.update": ("connection.updated", "A connection changed."),
     "connection.delete": ("connection.deleted", "A connection was deleted."),
+    "budget.create": ("budget.created", "A budget was made."),
+    "budget.update": ("budget.updated", "A budget changed."),
+    "budget.delete": ("budget.deleted", "A budget was deleted."),
     "schedule.create": ("schedule.created", "A schedule was made."),
     "schedule.update": ("schedule.updated", "A schedule changed."),
     "schedule.delete": ("schedule.deleted", "A schedule was deleted."),
@@ -69,6 +72,8 @@ OF_THE_PLATFORM = {
     "budget.exceeded": "A budget is used up; runs wait.",
     "credits.low": "Few credits are left.",
     "credits.exhausted": "No credits are left; runs wait.",
+    "payment.failed": "A payment, an automatic top-up or a renewal failed: `data.code` says why.",
+    "topup.limit": "The automatic top-ups of this month are used up.",
 }
 
 #: Sent by `POST /webhooks/{id}/test`, whatever an endpoint listens to.

@@ -20,6 +20,7 @@ from api.schemas.executions import (
     ExecutionList,
     IdempotencyHeader,
 )
+from api.services.budgets import micro_of
 from api.services.executions import Wish
 from api.services.views import execution_summary
 
@@ -35,7 +36,7 @@ async def create(
     caller: Annotated[Principal, requires("execution:create")],
     idempotency_key: Annotated[IdempotencyHeader | None, Header()] = None,
 ) -> ExecutionAction:
-    wish = Wish(body.workflow_id, body.given, body.metadata, body.trigger_type, idempotency_key)
+    wish = Wish(body.workflow_id, body.given, body.metadata, body.trigger_type, idempotency_key, micro_of(body.budget))
     execution = await executions.start(caller, wish)
     return ExecutionAction(execution=execution_summary(execution, []), message="Execution started successfully")
 

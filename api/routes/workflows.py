@@ -12,6 +12,7 @@ from api.deps import Executions, Workflows, requires
 from api.schemas.common import PageQuery, listing
 from api.schemas.executions import ExecuteRequest, ExecutionStarted, IdempotencyHeader
 from api.schemas.workflows import WorkflowCreate, WorkflowDetail, WorkflowList, WorkflowUpdate
+from api.services.budgets import micro_of
 from api.services.executions import Wish
 
 router = APIRouter(prefix="/workflows", tags=["workflows"])
@@ -74,6 +75,12 @@ async def execute(
     idempotency_key: Annotated[IdempotencyHeader | None, Header()] = None,
 ) -> ExecutionStarted:
     wanted = body or ExecuteRequest()
-    wish = Wish(workflow_id, wanted.inputs, wanted.metadata, idempotency_key=idempotency_key)
+    wish = Wish(
+        workflow_id,
+        wanted.inputs,
+        wanted.metadata,
+        idempotency_key=idempotency_key,
+        budget=micro_of(wanted.budget),
+    )
     execution = await executions.start(caller, wish)
     return ExecutionStarted(execution_id=execution.id, status=execution.status, started_at=execution.started_at)

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, model_validator
 
 from api.payloads import HoldsPayloads, Payload
+from api.schemas.budgets import RunBudget
 from api.schemas.common import Credits, Request, Text
 
 
@@ -17,6 +18,7 @@ class ExecuteRequest(Request):
 
     inputs: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    budget: RunBudget | None = None
 
 
 class ExecutionCreate(Request):
@@ -27,6 +29,7 @@ class ExecutionCreate(Request):
     input_params: dict[str, Any] | None = None
     trigger_type: Literal["manual", "api", "scheduled", "webhook", "event"] = "api"
     metadata: dict[str, Any] = Field(default_factory=dict)
+    budget: RunBudget | None = None
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ExecutionCreate:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, Field
 
+from api.schemas.budgets import RunBudget
 from api.schemas.common import Request, Text
 from api.schemas.executions import ExecutionSummary
 
@@ -49,6 +50,7 @@ class ForkRequest(Request):
     edits: Edits = Field(default_factory=dict)
     inputs: dict[str, Any] = Field(default_factory=dict)
     metadata: dict[str, Any] = Field(default_factory=dict)
+    budget: RunBudget | None = None
 
 
 class PausedExecution(ExecutionSummary):

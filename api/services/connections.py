@@ -146,7 +146,10 @@ class ConnectionService:
         _refuse(json_problems(inputs, "inputs"))
         target, client = await self._agent(caller, connection_id)
         try:
-            kickoff = await kickoffs.start(self._process.database, caller, target, client, inputs, key)
+            enforced = self._process.settings.enforces_credits
+            kickoff = await kickoffs.start(
+                self._process.database, caller, target, client, inputs, key, enforced=enforced
+            )
         except RemoteError as error:
             raise _failed(error) from None
         message = "Crew execution started" if target.kind == "crewai_aop" else "Agent execution started"

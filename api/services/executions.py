@@ -31,6 +31,7 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import LineageRepository
 from models.repositories.queue import admit
+from models.repositories.starts import Paying
 from models.tables import Execution, ExecutionEvent
 from omium_core.errors import InvalidInput
 
@@ -46,10 +47,14 @@ class Wish:
     metadata: dict[str, Any]
     trigger_type: str = "api"
     idempotency_key: str | None = None
+    #: What it may spend, in millionths of a credit.
+    budget: int | None = None
 
     def hash(self) -> str:
         """Equal for equal wishes, whichever door they came through."""
-        return idempotency.request_hash(self.workflow_id, self.inputs, self.metadata)
+        # as it was before there were budgets, for requests without one
+        budget = () if self.budget is None else (self.budget,)
+        return idempotency.request_hash(self.workflow_id, self.inputs, self.metadata, *budget)
 
 
 class ExecutionService:
@@ -78,6 +83,7 @@ class ExecutionService:
                     metadata=wish.metadata,
                     trigger_type=wish.trigger_type,
                     triggered_by=caller.user_id,
+                    paying=Paying(self._process.settings.enforces_credits, caller.key_id, wish.budget),
                 )
                 await idempotency.claim(session, caller, key, wish.hash(), execution.id)
                 admitted = await admit(session, caller.tenant_id)

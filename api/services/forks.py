@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities import forks
 from activities.edits import read_edits
+from activities.starting import add_budget
 from api.auth.principal import Principal
 from api.limits.sizes import check_input_size
 from api.schemas.common import json_problems
@@ -16,12 +17,14 @@ from api.schemas.executions import ExecutionSummary
 from api.schemas.steering import ForkRequest
 from api.services import idempotency, views
 from api.services.auditing import detailed
+from api.services.budgets import micro_of
 from api.services.launching import launch_admitted
 from api.wiring import Wiring
 from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.queue import admit
+from models.repositories.starts import Paying, check_start
 from models.tables import Execution
 from omium_core.errors import CheckpointNotFound, InvalidInput, Problem
 
@@ -42,7 +45,9 @@ class ForkService:
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
         check_input_size(self._process.settings, wanted.inputs)
-        digest = idempotency.request_hash("fork", execution_id, wanted.model_dump())
+        # as it was before there were budgets, for requests without one
+        asked = wanted.model_dump(exclude={"budget"} if wanted.budget is None else None)
+        digest = idempotency.request_hash("fork", execution_id, asked)
         database = self._process.database
         try:
             async with database.transaction(caller.tenant_id) as session:
@@ -76,12 +81,16 @@ class ForkService:
                 checkpoint_id=str(checkpoint.id),
                 execution_id=str(source.id),
             )
-        by = forks.By(user_id=caller.user_id, meta=wanted.metadata or None)
+        paying = Paying(self._process.settings.enforces_credits, caller.key_id)
+        root = source.root_id or source.id
+        await check_start(session, caller.tenant_id, paying, workflow_id=source.workflow_id, root_id=root)
+        by = forks.By(user_id=caller.user_id, api_key_id=caller.key_id, meta=wanted.metadata or None)
         try:
             edits = read_edits(_with_inputs(wanted))
             made = await forks.fork(session, self._process.values, source, checkpoint, edits=edits, by=by)
         except InvalidInput as error:
             raise _named(error, wanted) from error
+        await add_budget(session, made.execution, micro_of(wanted.budget))
         return made.execution
 
     async def _shown(self, execution: Execution) -> ExecutionSummary:

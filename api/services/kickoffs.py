@@ -16,6 +16,7 @@ from api.services.auditing import audited
 from api.services.idempotency import request_hash
 from models.database import Database
 from models.repositories.connections import ConnectionRepository
+from models.repositories.starts import Paying, check_start
 from models.tables import ExternalKickoff
 from models.tables.base import now
 from omium_core.errors import Conflict, IdempotencyConflict
@@ -31,19 +32,25 @@ async def start(
     client: ExternalClient,
     inputs: dict[str, Any],
     key: str | None,
+    *,
+    enforced: bool,
 ) -> Kickoff:
-    """Raises `RemoteRefused`, `RemoteUnavailable`, and `Conflict` for a key whose request cannot be repeated."""
+    """Raises `RemoteRefused`, `RemoteUnavailable`, `Conflict` for a key whose request cannot be repeated, and
+    `CreditsExhausted` or `BudgetExceeded` where there is no money; `enforced` says whether credits are."""
     row = ExternalKickoff(
         tenant_id=caller.tenant_id,
         connection_id=UUID(target.id),
         idempotency_key=key or "",
         request_hash=request_hash("execute-connection", target.id, inputs),
     )
-    if key is not None:
-        async with database.transaction(caller.tenant_id) as session:
-            earlier = await ConnectionRepository(session, caller.tenant_id).claim_kickoff(row)
-        if earlier is not None:
-            return await _again(database, caller, target, client, earlier, row.request_hash)
+    async with database.transaction(caller.tenant_id) as session:
+        connections = ConnectionRepository(session, caller.tenant_id)
+        earlier = None if key is None else await connections.claim_kickoff(row)
+        if earlier is None:
+            # a key that is refused here is not claimed
+            await check_start(session, caller.tenant_id, Paying(enforced, caller.key_id))
+    if earlier is not None:
+        return await _again(database, caller, target, client, earlier, row.request_hash)
     try:
         kickoff = await client.kickoff(target, inputs, row.id.hex)
     except (RemoteUnavailable, RemoteRefused) as error:

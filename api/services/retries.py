@@ -18,7 +18,9 @@ from models.repositories.approvals import ApprovalRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.journal import JournalRepository
+from models.repositories.parking import MONEY
 from models.repositories.queue import admit, queue_again
+from models.repositories.starts import Paying, check_start
 from models.tables import Execution, ExecutionEvent
 from models.tables.base import now
 from omium_core.errors import ExecutionCannotResume, ExecutionCannotRetry
@@ -34,12 +36,12 @@ class RetryService:
         self._process = process
 
     async def retry(self, caller: Principal, execution_id: UUID, key: str | None = None) -> ExecutionSummary:
-        """Raises `ExecutionCannotRetry` for an execution that neither ended badly nor waits for recovery."""
+        """Raises `ExecutionCannotRetry` for an execution that neither ended badly nor waits for recovery or money."""
         async with self._process.database.transaction(caller.tenant_id) as session:
             execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
         # repeated when it runs already, the key means the same in both cases
         digest = idempotency.request_hash("retry", execution_id)
-        if execution.status != "paused" or execution.reason != RECOVERY:
+        if execution.status != "paused" or execution.reason not in (RECOVERY, *MONEY):
             return await self._take_up(caller, execution_id, key, digest)
         try:
             answer = await SteeringService(self._process).resume(caller, execution_id, key, digest)
@@ -62,6 +64,13 @@ class RetryService:
                     status=execution.status,
                 )
             await self._process.limits.check_checkpoints(session, caller.tenant_id)
+            await check_start(
+                session,
+                caller.tenant_id,
+                Paying(self._process.settings.enforces_credits, execution.api_key_id),
+                workflow_id=execution.workflow_id,
+                root_id=execution.root_id or execution.id,
+            )
             await idempotency.claim(session, caller, key, digest, execution_id)
             before = execution.status
             await self._make_ready(session, execution)

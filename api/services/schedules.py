@@ -244,7 +244,7 @@ class ScheduleService:
         if problems:
             raise InvalidInput(f"{problems[0].path}: {problems[0].message}", problems)
         check_input_size(self._process.settings, row.inputs)
-        _, version = await WorkflowRepository(session, caller.tenant_id).current(row.workflow_id)
+        _, version, _ = await WorkflowRepository(session, caller.tenant_id).current(row.workflow_id)
         check_inputs(version, row.inputs)
 
     async def _tell(self, row: Schedule) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, null, select
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
@@ -44,10 +45,12 @@ class WorkflowRepository(Repository):
             )
         return version
 
-    async def current(self, workflow_id: UUID) -> tuple[Workflow, WorkflowVersion]:
-        """A workflow with the version that runs now; one round trip, because every start of a run pays for it."""
+    async def current(
+        self, workflow_id: UUID, also: ColumnElement[Any] | None = None
+    ) -> tuple[Workflow, WorkflowVersion, Any]:
+        """A workflow with the version that runs now, and what else is asked: one round trip, for every start pays for it."""
         query = (
-            select(Workflow, WorkflowVersion)
+            select(Workflow, WorkflowVersion, null() if also is None else also)
             .join(
                 WorkflowVersion,
                 and_(
@@ -64,7 +67,7 @@ class WorkflowRepository(Repository):
         row = (await self.session.execute(query)).one_or_none()
         if row is None:
             raise WorkflowNotFound(f"Workflow {workflow_id} does not exist.", workflow_id=str(workflow_id))
-        return row[0], row[1]
+        return row[0], row[1], row[2]
 
     async def version_by_id(self, version_id: UUID) -> WorkflowVersion:
         query = select(WorkflowVersion).where(

@@ -176,6 +176,7 @@ class Budget(Table, table=True):
         CheckConstraint("(scope = 'tenant') = (scope_id IS NULL)", name="scope_with_id"),
         CheckConstraint("amount >= 0 AND held >= 0", name="valid_amounts"),
         UniqueConstraint("tenant_id", "scope", "scope_id", "period", postgresql_nulls_not_distinct=True),
+        UniqueConstraint("tenant_id", "idempotency_key"),
     )
 
     id: UUID = id_field()
@@ -188,6 +189,9 @@ class Budget(Table, table=True):
     held: int = Field(default=0, sa_type=BigInteger)
     period_start: date
     thresholds: list[int] = Field(default_factory=lambda: [50, 80, 100], sa_type=ARRAY(Integer))
+    #: The key of the request that made it, and what that asked for.
+    idempotency_key: str | None = Field(default=None, max_length=255)
+    request_hash: str | None = Field(default=None, max_length=64)
     created_at: datetime = time_field()
     updated_at: datetime = time_field()
 
@@ -205,6 +209,8 @@ class ParkedRun(Table, table=True):
     #: Counts how often the run was parked: the run is woken once for each.
     times: int = 1
     parked_at: datetime = time_field()
+    #: When it was told that it could pay.
+    woken_at: datetime | None = optional_time_field()
 
 
 class BillingNotice(Table, table=True):
@@ -214,6 +220,7 @@ class BillingNotice(Table, table=True):
     __table_args__ = (
         UniqueConstraint("tenant_id", "dedup_key"),
         Index("ix_billing_notices_unsent", "id", postgresql_where=text("sent_at IS NULL")),
+        Index("ix_billing_notices_mail", "mail_at", postgresql_where=text("mail_at IS NOT NULL")),
     )
 
     id: UUID = id_field()
@@ -223,6 +230,9 @@ class BillingNotice(Table, table=True):
     data: dict[str, Any] = json_field(default_factory=dict, nullable=False)
     created_at: datetime = time_field()
     sent_at: datetime | None = optional_time_field()
+    #: When the mail about it is tried next; None once it is sent, was given up, or where nobody gets one.
+    mail_at: datetime | None = optional_time_field()
+    mail_attempts: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class Price(Table, table=True):
@@ -238,6 +248,7 @@ class Price(Table, table=True):
         CheckConstraint(
             "input_per_1m >= 0 AND cached_per_1m >= 0 AND output_per_1m >= 0 AND per_call >= 0", name="not_negative"
         ),
+        CheckConstraint("max_output_tokens > 0", name="valid_limit"),
         Index("ix_prices_what", "kind", "name"),
     )
 
@@ -252,6 +263,8 @@ class Price(Table, table=True):
     cached_per_1m: Decimal | None = Field(default=None, sa_type=Numeric(20, 6))  # type: ignore[call-overload]
     output_per_1m: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))  # type: ignore[call-overload]
     per_call: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))  # type: ignore[call-overload]
+    #: The longest answer of a model: what a call may cost at most where the request does not say.
+    max_output_tokens: int | None = None
     effective_from: datetime = time_field()
     withdrawn: bool = False
     created_at: datetime = time_field()

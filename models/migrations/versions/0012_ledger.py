@@ -141,6 +141,8 @@ sa.Column('spent', sa.BigInteger(), nullable=False),
 sa.Column('held', sa.BigInteger(), nullable=False),
 sa.Column('period_start', sa.Date(), nullable=False),
 sa.Column('thresholds', postgresql.ARRAY(sa.Integer()), nullable=False),
+sa.Column('idempotency_key', sqlmodel.sql.sqltypes.AutoString(length=255), nullable=True),
+sa.Column('request_hash', sqlmodel.sql.sqltypes.AutoString(length=64), nullable=True),
 sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
 sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
 sa.CheckConstraint("(scope = 'tenant') = (scope_id IS NULL)", name=op.f('ck_budgets_scope_with_id')),
@@ -149,6 +151,7 @@ sa.CheckConstraint("scope IN ('tenant', 'workflow', 'api_key', 'execution')", na
 sa.CheckConstraint('amount >= 0 AND held >= 0', name=op.f('ck_budgets_valid_amounts')),
 sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_budgets_tenant_id'), ondelete='CASCADE'),
 sa.PrimaryKeyConstraint('id', name=op.f('pk_budgets')),
+sa.UniqueConstraint('tenant_id', 'idempotency_key', name=op.f('uq_budgets_tenant_id_idempotency_key')),
 sa.UniqueConstraint('tenant_id', 'scope', 'scope_id', 'period', name=op.f('uq_budgets_tenant_id_scope_scope_id_period'), postgresql_nulls_not_distinct=True)
 )
     op.create_table('parked_runs',
@@ -159,6 +162,7 @@ sa.Column('required', sa.BigInteger(), nullable=False),
 sa.Column('budget_id', sa.Uuid(), nullable=True),
 sa.Column('times', sa.Integer(), nullable=False),
 sa.Column('parked_at', sa.DateTime(timezone=True), nullable=False),
+sa.Column('woken_at', sa.DateTime(timezone=True), nullable=True),
 sa.ForeignKeyConstraint(['execution_id'], ['executions.id'], name=op.f('fk_parked_runs_execution_id'), ondelete='CASCADE'),
 sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_parked_runs_tenant_id'), ondelete='CASCADE'),
 sa.PrimaryKeyConstraint('execution_id', name=op.f('pk_parked_runs'))
@@ -172,11 +176,14 @@ sa.Column('dedup_key', sqlmodel.sql.sqltypes.AutoString(length=255), nullable=Fa
 sa.Column('data', postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=False),
 sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
 sa.Column('sent_at', sa.DateTime(timezone=True), nullable=True),
+sa.Column('mail_at', sa.DateTime(timezone=True), nullable=True),
+sa.Column('mail_attempts', sa.Integer(), server_default='0', nullable=False),
 sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_billing_notices_tenant_id'), ondelete='CASCADE'),
 sa.PrimaryKeyConstraint('id', name=op.f('pk_billing_notices')),
 sa.UniqueConstraint('tenant_id', 'dedup_key', name=op.f('uq_billing_notices_tenant_id_dedup_key'))
 )
     op.create_index('ix_billing_notices_unsent', 'billing_notices', ['id'], unique=False, postgresql_where=sa.text('sent_at IS NULL'))
+    op.create_index('ix_billing_notices_mail', 'billing_notices', ['mail_at'], unique=False, postgresql_where=sa.text('mail_at IS NOT NULL'))
     op.create_table('prices',
 sa.Column('id', sa.Uuid(), nullable=False),
 sa.Column('tenant_id', sa.Uuid(), nullable=True),
@@ -187,11 +194,13 @@ sa.Column('input_per_1m', sa.Numeric(precision=20, scale=6), nullable=False),
 sa.Column('cached_per_1m', sa.Numeric(precision=20, scale=6), nullable=True),
 sa.Column('output_per_1m', sa.Numeric(precision=20, scale=6), nullable=False),
 sa.Column('per_call', sa.Numeric(precision=20, scale=6), nullable=False),
+sa.Column('max_output_tokens', sa.Integer(), nullable=True),
 sa.Column('effective_from', sa.DateTime(timezone=True), nullable=False),
 sa.Column('withdrawn', sa.Boolean(), nullable=False),
 sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
 sa.CheckConstraint("kind IN ('model', 'tool', 'step', 'storage')", name=op.f('ck_prices_valid_kind')),
 sa.CheckConstraint('input_per_1m >= 0 AND cached_per_1m >= 0 AND output_per_1m >= 0 AND per_call >= 0', name=op.f('ck_prices_not_negative')),
+sa.CheckConstraint('max_output_tokens > 0', name=op.f('ck_prices_valid_limit')),
 sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_prices_tenant_id'), ondelete='CASCADE'),
 sa.PrimaryKeyConstraint('id', name=op.f('pk_prices')),
 sa.UniqueConstraint('number', name=op.f('uq_prices_number'))
@@ -201,6 +210,10 @@ sa.UniqueConstraint('number', name=op.f('uq_prices_number'))
     op.add_column('executions', sa.Column('root_id', sa.Uuid(), nullable=True))
     op.add_column('executions', sa.Column('api_key_id', sa.Uuid(), nullable=True))
     op.create_foreign_key(op.f('fk_executions_api_key_id'), 'executions', 'api_keys', ['api_key_id'], ['id'], ondelete='SET NULL')
+    # who has used an answer since it was made is not known of those that are there
+    op.add_column('call_journal', sa.Column('used_by', sa.Integer(), nullable=False, server_default='1'))
+    op.alter_column('call_journal', 'used_by', server_default=None)
+    op.execute('UPDATE call_journal SET used_by = attempt WHERE attempt > 1')
     # nobody changes an entry, nobody takes one away; those of a tenant that is erased go with it
     isolate('ledger_entries', privileges='SELECT, INSERT')
     for table in _TABLES:
@@ -208,11 +221,12 @@ sa.UniqueConstraint('number', name=op.f('uq_prices_number'))
     for statement in _PRICES.split(';'):
         op.execute(statement)
     open_to_system('prices', 'SELECT', 'INSERT')
-    open_to_system('credit_accounts', 'SELECT (tenant_id, available, held)')
+    open_to_system('credit_accounts', 'SELECT (tenant_id, available, held, warn_below)')
     open_to_system('credit_grants', 'SELECT (tenant_id, remaining, expires_at)')
     open_to_system('credit_holds', 'SELECT (tenant_id, created_at)')
     open_to_system('parked_runs', 'SELECT')
-    open_to_system('billing_notices', 'SELECT (id, tenant_id, sent_at)')
+    open_to_system('billing_notices', 'SELECT (id, tenant_id, sent_at, mail_at)')
+    open_to_system('budgets', 'SELECT (id, tenant_id, period, amount, spent, held, period_start)')
     for statement in (*FUNCTIONS, *VIEWS):
         op.execute(statement)
     for view in ('transactions', 'credit_usage'):
@@ -225,6 +239,7 @@ def downgrade() -> None:
     for statement in DROPS:
         op.execute(statement)
     op.drop_constraint(op.f('fk_executions_api_key_id'), 'executions', type_='foreignkey')
+    op.drop_column('call_journal', 'used_by')
     op.drop_column('executions', 'api_key_id')
     op.drop_column('executions', 'root_id')
     for table in (*_TABLES, 'ledger_entries', 'prices'):
