@@ -116,7 +116,7 @@ async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> tup
             json=request,
             headers={"Authorization": f"Bearer {endpoint.api_key}"},
         )
-    if answer.status_code >= 500 or answer.status_code == 429:
+    if answer.status_code >= 500 or answer.status_code in (402, 429):
         raise ApplicationError("A validator's model does not answer.", type="model_unavailable")
     accept, why = False, f"The model answered {answer.status_code}."
     if answer.status_code < 400:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -22,7 +22,7 @@ from activities.adapters.base import Json, JsonObject, StaleAttempt, StepError
 from activities.questions import mark_waiting
 from activities.stores.values import Stored, ValueStore
 from models.database import Database
-from models.repositories.journal import StepKey
+from models.repositories.journal import JournalRepository, StepKey
 from models.repositories.steps import CompletedStep, MadeBefore, open_attempt, record_completed_step
 from models.repositories.workflows import WorkflowRepository
 from models.tables import Agent, Checkpoint, Execution, ExecutionEvent
@@ -194,7 +194,14 @@ class Records:
         await self._database.run(UUID(step.tenant_id), work)
         return StepOutcome(checkpoint=CheckpointRef(), done=True, skipped=True)
 
-    async def wait_for_votes(self, step: StepInput, attempt: int) -> None:
+    async def mark_used(self, step: StepInput, attempt: int, calls: Collection[tuple[str, int]]) -> None:
+        """Writes down which answers, of its own and of earlier attempts, an attempt used."""
+        key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
+        tenant_id = UUID(step.tenant_id)
+        if calls:
+            await self._database.run(tenant_id, lambda db: JournalRepository(db, tenant_id).mark_used(key, attempt, calls))
+
+    async def wait(self, step: StepInput, attempt: int) -> None:
         """The step's row says that it waits."""
         await self._database.run(UUID(step.tenant_id), lambda db: mark_waiting(db, step, attempt))
 

@@ -30,6 +30,7 @@ from activities.adapters.base import (
     StepResult,
     StepTimedOut,
     StorageUnavailable,
+    Unaffordable,
 )
 from activities.adapters.flow.adapter import FlowAdapter
 from activities.adapters.flow.definition import DEFINITION as FLOW
@@ -55,6 +56,8 @@ log = structlog.get_logger(__name__)
 
 #: A worker that dies is no failure of the step, but a step that kills each worker it meets must end some time.
 MOST_ATTEMPTS = 100
+#: Seconds that calls which are under way get to end when their step cannot pay for another one.
+LAST_CALLS = 300.0
 
 
 class StepActivities:
@@ -113,6 +116,8 @@ class StepActivities:
                 raise
             except Exception as error:
                 failure = classify(error)
+                if isinstance(failure, Unaffordable):
+                    return await self._park(step, begun.attempt, failure)
                 if limit.expired():
                     failure = StepTimedOut(f"The step took longer than {limits.step_timeout:g} s.")
                 raise await self._fail(step, begun.attempt, failure, limits, work) from None
@@ -174,6 +179,8 @@ class StepActivities:
         done = await self._keep(step, session, result)
         if contract is not None:
             done = _with_contract(done, contract, work)
+        if attempt > 1:
+            await self._records.mark_used(step, attempt, session.answered)
         return await self._records.complete_step(step, attempt, done)
 
     async def _run(
@@ -205,7 +212,7 @@ class StepActivities:
     async def _wait(self, step: StepInput, attempt: int, gate: Gate) -> StepOutcome:
         """The step is not done: what it waits for goes to the run."""
         if gate.handoff is not None:
-            await self._records.wait_for_votes(step, attempt)
+            await self._records.wait(step, attempt)
             asked = gate.handoff
             wish = HandoffWish(asked.proposal, list(asked.votes), [validator.name for validator in asked.validators])
             return StepOutcome(checkpoint=step.checkpoint, handoff=wish)
@@ -214,6 +221,21 @@ class StepActivities:
             # answered in the meantime; the next attempt reads it
             raise ApplicationError("The questions were answered.", type="answered", next_retry_delay=timedelta(0))
         return StepOutcome(checkpoint=step.checkpoint, questions=questions)
+
+    async def _park(self, step: StepInput, attempt: int, lack: Unaffordable) -> StepOutcome:
+        """The step stands before a call that cannot be paid for. Nothing failed; it is run again when it can be."""
+        key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
+        # other calls of the step are paid for already: their answers are kept for the next attempt
+        await self._gateway.calls_ended(key, LAST_CALLS)
+        try:
+            await self._records.wait(step, attempt)
+        except Exception as error:
+            reason = classify(error)
+            raise ApplicationError(for_history(reason), type=reason.failure_type) from None
+        log.info("step waits", execution_id=step.execution_id, step=step.step.name, reason=lack.failure_type)
+        return StepOutcome(
+            checkpoint=step.checkpoint, parked=lack.failure_type, required=lack.required, budget_id=lack.budget_id
+        )
 
     async def _keep(self, step: StepInput, session: StepSession, result: StepResult) -> StepDone:
         began = time.monotonic()

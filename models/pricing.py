@@ -27,6 +27,8 @@ class Rate:
     cached_per_1m: Decimal | None = None
     per_call: Decimal = Decimal(0)
     id: UUID | None = None
+    #: The longest answer of the model; None where nobody said.
+    max_output_tokens: int | None = None
 
     @property
     def is_free(self) -> bool:

@@ -15,13 +15,13 @@ import itertools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from activities.adapters.base import BadDefinition, ExternalResult, JsonObject, StepError
+from activities.adapters.base import BadDefinition, ExternalResult, JsonObject, StepError, Unaffordable
 from activities.connections.base import (
     ExternalClient,
     Kickoff,
@@ -35,10 +35,13 @@ from activities.connections.book import ConnectionBook, NoSuchConnection, Servic
 from activities.connections.failures import ExternalFailed, ExternalRefused, ExternalUnavailable, ExternalUnknown
 from activities.gateway.effects import EffectLog
 from activities.gateway.journal import LOOK_UP_PATIENCE, Answer, Call, Journal, journal_errors
+from activities.gateway.money import Quote, Till, tools_quote
+from activities.gateway.prices import Prices
 from activities.gateway.session import StepSession
 from models.database import Database
 from models.repositories.effects import EffectRepository, NewEffect
 from models.repositories.failures import FailureRepository
+from models.repositories.ledger import CallKey
 from models.tables import Effect
 from omium_core.settings import Settings
 
@@ -63,6 +66,7 @@ class Door:
     settings: Settings
     database: Database
     journal: Journal
+    till: Till
     effects: EffectLog
     book: ConnectionBook
     services: Services
@@ -179,11 +183,21 @@ class ExternalAgents:
         key = self._key(number)
         arguments = {"connection": target.name, "connection_id": target.id, "inputs": wish.inputs}
         effect = NewEffect(key, f"external:{target.kind}", arguments, wish.harmless, None)
-        await self._door.effects.begin(self._session, effect)
-        wish.progress(f"starting {target.name}")
-        # cancelled or not, what the service answers must be written down
-        self._asking = asyncio.create_task(self._ask(wish, target, client, key))
-        return await asyncio.shield(self._asking)
+        quote = await self._quote(target)
+        await self._hold(wish, number, quote)
+        kickoff_id = None
+        try:
+            await self._door.effects.begin(self._session, effect)
+            wish.progress(f"starting {target.name}")
+            # cancelled or not, what the service answers must be written down
+            self._asking = asyncio.create_task(self._ask(wish, target, client, key))
+            kickoff_id = await asyncio.shield(self._asking)
+        except StepError:
+            await self._release(wish, number, quote)
+            raise
+        if kickoff_id is None:
+            await self._release(wish, number, quote)
+        return kickoff_id
 
     async def _ask(self, wish: _Wish, target: Target, client: ExternalClient, key: str) -> str | None:
         session, effects = self._session, self._door.effects
@@ -232,13 +246,20 @@ class ExternalAgents:
         try:
             return _read(await self._door.journal.answer(self._session, call, number, _not_there))
         except _NotThere:
+            target, _ = await self._open(wish)
+            quote = replace(await self._quote(target), begun=True)
+            # an earlier attempt may have held it: it is ours now
+            await self._hold(wish, number, quote)
             run = await self._followed(wish, kickoff_id)
         answer = _answer(call, run, by_us=False)
 
         async def make() -> Answer:
             return answer
 
-        return _read(await self._door.journal.answer(self._session, call, number, make))
+        async def quoted(_: Prices) -> Quote:
+            return quote
+
+        return _read(await self._door.journal.answer(self._session, call, number, make, quoted))
 
     async def _followed(self, wish: _Wish, kickoff_id: str) -> RemoteRun:
         """Looks at the run until it is over; what cannot be reached is waited for."""
@@ -284,7 +305,8 @@ class ExternalAgents:
             ended = run if run.phase == "succeeded" else RemoteRun("cancelled", "cancelled", tokens=run.tokens)
             call = self._call(wish)
             answer = _answer(call, ended, by_us=ended is not run)
-            await self._door.journal.keep(self._session, call, number, answer)
+            quote = await self._quote(target)
+            await self._door.journal.keep(self._session, call, number, answer, quote)
 
     def _later(self, work: Any) -> None:
         async def quietly() -> None:
@@ -296,6 +318,29 @@ class ExternalAgents:
         task = asyncio.create_task(quietly())
         self._late.add(task)
         task.add_done_callback(self._late.discard)
+
+    # Money
+
+    async def _quote(self, target: Target) -> Quote:
+        """What a run costs, whatever comes of it: the price of the connection."""
+        with journal_errors():
+            prices = await self._door.till.prices.now(self._session.tenant_id)
+        return tools_quote(prices, f"external:{target.id}", f"external:{target.name}")
+
+    async def _hold(self, wish: _Wish, number: int, quote: Quote) -> None:
+        try:
+            with journal_errors(but=StepError):
+                await self._door.till.hold(self._session, self._call_key(wish, number), quote)
+        except Unaffordable as lack:
+            self._session.decide(lack)
+            raise
+
+    async def _release(self, wish: _Wish, number: int, quote: Quote) -> None:
+        with journal_errors():
+            await self._door.till.release(self._session, self._call_key(wish, number), quote)
+
+    def _call_key(self, wish: _Wish, number: int) -> CallKey:
+        return CallKey(self._session.step, self._call(wish).hash, number)
 
     # Reading
 

@@ -22,6 +22,8 @@ from activities.gateway.effects import EffectLog
 from activities.gateway.external import Door, ExternalAgents
 from activities.gateway.identity import PLACEHOLDER_KEY
 from activities.gateway.journal import Journal
+from activities.gateway.money import Till
+from activities.gateway.prices import PriceBook
 from activities.gateway.providers import UNNAMED_MODEL, ModelProviders
 from activities.gateway.server import create_app
 from activities.gateway.session import StepSession
@@ -48,6 +50,7 @@ class Gateway:
         self._ready: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="omium-gateway", daemon=True)
         self._server: uvicorn.Server
+        self._till: Till
         self._journal: Journal
         self._effects: EffectLog
         self._door: Door
@@ -92,6 +95,11 @@ class Gateway:
         """The way to agents that run elsewhere. `stop_asked`: whether a cancelled step is to stop there too."""
         return ExternalAgents(session, self._door, self._ready.result(), stop_asked)
 
+    async def calls_ended(self, step: StepKey, patience: float) -> None:
+        """Waits up to so many seconds until no call of a step is under way: what is paid for reaches the journal."""
+        work = asyncio.run_coroutine_threadsafe(self._journal.ended(step, patience), self._ready.result())
+        await asyncio.wrap_future(work)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -104,9 +112,10 @@ class Gateway:
         database = open_database(self._settings)
         book, services = ConnectionBook(database), Services(self._settings)
         provider = ModelProviders(self._settings, book, services.guard)
-        self._journal = Journal(database)
+        self._till = Till(database, self._settings, PriceBook(database, self._settings))
+        self._journal = Journal(database, self._till)
         self._effects = EffectLog(database)
-        self._door = Door(self._settings, database, self._journal, self._effects, book, services)
+        self._door = Door(self._settings, database, self._journal, self._till, self._effects, book, services)
         app = create_app(self, self._journal, provider)
         config = uvicorn.Config(
             app,

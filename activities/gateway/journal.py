@@ -1,9 +1,9 @@
 """Answers from the journal, or makes the call and journals the answer: at most one payment for each call.
 
 A call is known by (execution, lineage, step, hash of the request, n-th occurrence in the attempt). Its life:
-look it up -> fence -> make it -> write the answer -> give the answer. The part after "make it" runs in a task of its own,
-so a caller that goes away does not lose an answer that is being paid for, and it keeps trying to write for as long as the
-database is away. The same call of two attempts in one process shares that task.
+look it up -> fence -> hold what it can cost -> make it -> write the answer and settle its cost -> give the answer. All of it
+runs in a task of its own, so a caller that goes away does not lose an answer that is being paid for, and it keeps trying to
+write for as long as the database is away. The same call of two attempts in one process shares that task.
 """
 
 from __future__ import annotations
@@ -14,17 +14,20 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import structlog
 import zstandard
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.adapters.base import StaleAttempt, StepError, StorageUnavailable
+from activities.gateway.money import FREE_OF_CHARGE, Quote, Quoting, Till
 from activities.gateway.session import StepSession
 from models.database import Database, is_database_away
-from models.repositories.journal import JournalRepository, StepKey
+from models.pricing import Used
+from models.repositories.journal import JournalRepository, Known, StepKey
+from models.repositories.ledger import CallKey, Charge, LedgerRepository
 from models.tables import JournalEntry
 
 T = TypeVar("T")
@@ -59,7 +62,8 @@ class Call:
 class Answer:
     """What came back. `cost` in millionths of a credit; `replayed` when it is from the journal.
 
-    `along` is written in the transaction that journals the answer.
+    `used` are the tokens that are paid for, `estimated` if the provider did not report them. What `failed` is an answer to
+    the agent, and costs nothing. `along` is written in the transaction that journals the answer.
     """
 
     body: bytes
@@ -67,15 +71,12 @@ class Answer:
     name: str
     input_tokens: int = 0
     output_tokens: int = 0
+    used: Used = field(default_factory=Used)
+    estimated: bool = False
+    failed: bool = False
     cost: int = 0
     replayed: bool = False
     along: Callable[[AsyncSession], Awaitable[None]] | None = None
-
-
-class _CallKey(NamedTuple):
-    step: StepKey
-    hash: str
-    occurrence: int
 
 
 class _NotMade(Exception):
@@ -89,24 +90,30 @@ class _NotMade(Exception):
 class Journal:
     """Lives on the gateway's event loop."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, till: Till) -> None:
         self._database = database
-        self._in_flight: dict[_CallKey, asyncio.Task[Answer]] = {}
+        self._till = till
+        self._in_flight: dict[CallKey, asyncio.Task[Answer]] = {}
 
     async def answer(
-        self, session: StepSession, call: Call, occurrence: int, make: Callable[[], Awaitable[Answer]]
+        self,
+        session: StepSession,
+        call: Call,
+        occurrence: int,
+        make: Callable[[], Awaitable[Answer]],
+        quoting: Quoting | None = None,
     ) -> Answer:
-        """The answer to a call, made at most once.
+        """The answer to a call, made at most once. Without `quoting` it is free.
 
-        Raises what `make` raises, the session's outcome if that is decided, `StaleAttempt`, or another `StepError`
-        when the journal fails. A caller that is cancelled leaves the call to be finished and journaled.
+        Raises what `make` and `quoting` raise, the session's outcome if that is decided, `StaleAttempt`, `Unaffordable`, or
+        another `StepError` when the journal fails. A caller that is cancelled leaves the call to be finished and journaled.
         """
-        key = _CallKey(session.step, call.hash, occurrence)
+        key = CallKey(session.step, call.hash, occurrence)
         while True:
             task = self._in_flight.get(key)
             mine = task is None
             if task is None:
-                task = asyncio.create_task(self._once(key, session, call, make))
+                task = asyncio.create_task(self._once(key, session, call, make, quoting))
                 task.add_done_callback(_tell_if_lost)
                 self._in_flight[key] = task
             try:
@@ -127,9 +134,15 @@ class Journal:
             )
             return answer
 
-    async def keep(self, session: StepSession, call: Call, occurrence: int, answer: Answer) -> None:
-        """Writes an answer that came after its attempt was over; one that is there stays."""
-        await self._write(session, call, occurrence, answer, 0)
+    async def keep(self, session: StepSession, call: Call, occurrence: int, answer: Answer, quote: Quote) -> None:
+        """Writes and settles an answer that came after its attempt was over; one that is there stays."""
+        await self._write(session, call, occurrence, answer, 0, quote.charge(answer, "", session.attempt))
+
+    async def ended(self, step: StepKey, patience: float) -> None:
+        """Waits up to so many seconds until no call of a step is under way."""
+        calls = [task for key, task in self._in_flight.items() if key.step == step]
+        if calls:
+            await asyncio.wait(calls, timeout=patience)
 
     async def drain(self, patience: float) -> None:
         """Waits up to so many seconds for calls that are under way, so that paid answers reach the journal."""
@@ -140,22 +153,33 @@ class Journal:
                 log.warning("calls are left unfinished", calls=len(lost))
 
     async def _once(
-        self, key: _CallKey, session: StepSession, call: Call, make: Callable[[], Awaitable[Answer]]
+        self,
+        key: CallKey,
+        session: StepSession,
+        call: Call,
+        make: Callable[[], Awaitable[Answer]],
+        quoting: Quoting | None,
     ) -> Answer:
         try:
-            return await self._look_up_or_make(session, call, key.occurrence, make)
+            return await self._look_up_or_make(key, session, call, make, quoting)
         finally:
             # before the task is done: whoever finds a task here waits for one that still runs
             del self._in_flight[key]
 
     async def _look_up_or_make(
-        self, session: StepSession, call: Call, occurrence: int, make: Callable[[], Awaitable[Answer]]
+        self,
+        key: CallKey,
+        session: StepSession,
+        call: Call,
+        make: Callable[[], Awaitable[Answer]],
+        quoting: Quoting | None,
     ) -> Answer:
-        newest, entry = await self._patiently(
+        known = await self._patiently(
             session,
-            lambda db: JournalRepository(db, session.tenant_id).look_up(session.step, call.hash, occurrence),
+            lambda db: JournalRepository(db, session.tenant_id).look_up(session.step, call.hash, key.occurrence),
             LOOK_UP_PATIENCE,
         )
+        entry = known.entry
         if entry is not None:
             return Answer(
                 body=zstandard.decompress(entry.answer),
@@ -166,19 +190,56 @@ class Journal:
                 cost=entry.cost,
                 replayed=True,
             )
-        if newest != session.attempt:
-            raise _NotMade(StaleAttempt(f"Attempt {session.attempt} of the step is over: attempt {newest} is running."))
+        if known.attempt != session.attempt:
+            raise _NotMade(
+                StaleAttempt(f"Attempt {session.attempt} of the step is over: attempt {known.attempt} is running.")
+            )
         if session.outcome is not None:
             raise _NotMade(session.outcome)
+        quote = await self._quote(session, known, quoting)
+        await self._hold(session, key, quote)
         started = time.monotonic()
         try:
             answer = await make()
-        except StaleAttempt as refused:
-            raise _NotMade(refused) from None
-        await self._write(session, call, occurrence, answer, int((time.monotonic() - started) * 1000))
+        except Exception as error:
+            await self._till.release(session, key, quote)
+            if isinstance(error, StaleAttempt):
+                raise _NotMade(error) from None
+            raise
+        charge = quote.charge(answer, known.step_name, session.attempt)
+        latency_ms = int((time.monotonic() - started) * 1000)
+        await self._write(session, call, key.occurrence, answer, latency_ms, charge)
         return answer
 
-    async def _write(self, session: StepSession, call: Call, occurrence: int, answer: Answer, latency_ms: int) -> None:
+    async def _quote(self, session: StepSession, known: Known, quoting: Quoting | None) -> Quote:
+        if quoting is None:
+            return FREE_OF_CHARGE
+        with journal_errors():
+            prices = await self._till.prices.at(session.tenant_id, known.newest_price)
+        return await quoting(prices)
+
+    async def _hold(self, session: StepSession, key: CallKey, quote: Quote) -> None:
+        try:
+            with journal_errors(but=StepError):
+                await self._till.hold(session, key, quote)
+        except StorageUnavailable:
+            raise
+        except StepError as reason:
+            # what cannot be paid for now may be, when another attempt asks for it
+            raise _NotMade(reason) from None
+
+    async def _write(
+        self,
+        session: StepSession,
+        call: Call,
+        occurrence: int,
+        answer: Answer,
+        latency_ms: int,
+        charge: Charge | None,
+    ) -> None:
+        """Writes the answer and settles its cost, in one transaction."""
+        key = CallKey(session.step, call.hash, occurrence)
+        answer.cost = 0 if charge is None else charge.cost
         entry = JournalEntry(
             execution_id=session.step.execution_id,
             lineage=session.step.lineage,
@@ -190,6 +251,7 @@ class Journal:
             name=_storable(answer.name),
             endpoint=call.endpoint,
             attempt=session.attempt,
+            used_by=session.attempt,
             content_type=answer.content_type,
             answer=zstandard.compress(answer.body),
             input_tokens=answer.input_tokens,
@@ -202,8 +264,14 @@ class Journal:
             await JournalRepository(db, session.tenant_id).write(entry)
             if answer.along is not None:
                 await answer.along(db)
+            if charge is not None:
+                # last: it locks the tenant's account until the commit
+                await LedgerRepository(db, session.tenant_id).settle(key, replace(charge, resource=entry.name))
 
-        await self._patiently(session, work, WRITE_PATIENCE)
+        try:
+            await self._patiently(session, work, WRITE_PATIENCE)
+        finally:
+            session.holds.remove(key)
 
     async def _patiently(
         self, session: StepSession, work: Callable[[AsyncSession], Awaitable[T]], patience: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from activities.adapters.base import ToolFailed
 from activities.connections.base import Target
 from activities.connections.book import ConnectionBook, Provider
 from activities.gateway.journal import Answer, journal_errors
+from activities.gateway.money import FREE_OF_CHARGE, Quote, Unpriced, models_quote
+from activities.gateway.prices import Prices
 from activities.gateway.upstream import Endpoint, ModelProvider, own_refusal
 from activities.tools.guarded import Guard
 from omium_core.settings import Settings
@@ -35,9 +38,34 @@ class Models(Protocol):
 
     async def models(self, tenant_id: UUID, model: str = "") -> bytes: ...
 
-    async def ask(
-        self, tenant_id: UUID, endpoint: str, request: dict[str, Any], on_chunk: Callable[[bytes], None]
-    ) -> Answer: ...
+    async def route(self, tenant_id: UUID, endpoint: str, request: dict[str, Any]) -> ModelRoute: ...
+
+
+@dataclass(frozen=True)
+class ModelRoute:
+    """The way of one call to its provider. `is_own`: the tenant's own."""
+
+    provider: ModelProvider
+    endpoint: str
+    request: dict[str, Any]
+    is_own: bool
+    most_output_tokens: int
+
+    def quote(self, prices: Prices) -> Quote:
+        """What the call can cost. A `Refusal` if its model has no price, and may not be used without one."""
+        if self.is_own:
+            # the tenant pays its own provider by itself
+            return FREE_OF_CHARGE
+        name = str(self.provider.model_for(self.request) or "unknown")
+        try:
+            return models_quote(prices, self.endpoint, self.request, name, self.most_output_tokens)
+        except Unpriced:
+            message = f"The model {name!r} has no price here, so it cannot be used."
+            raise own_refusal(message, "model_without_price", status=403, by="The platform") from None
+
+    async def ask(self, on_chunk: Callable[[bytes], None]) -> Answer:
+        """Makes the call. Raises what `ModelProvider.ask` raises."""
+        return await self.provider.ask(self.endpoint, self.request, on_chunk)
 
 
 class ModelProviders:
@@ -56,15 +84,13 @@ class ModelProviders:
         provider, _ = await self._for(tenant_id, model)
         return await provider.models(model)
 
-    async def ask(
-        self, tenant_id: UUID, endpoint: str, request: dict[str, Any], on_chunk: Callable[[bytes], None]
-    ) -> Answer:
-        """One call. Raises what `ModelProvider.ask` raises, and `StorageUnavailable` when connections cannot be read."""
+    async def route(self, tenant_id: UUID, endpoint: str, request: dict[str, Any]) -> ModelRoute:
+        """Where a call goes. Raises `StorageUnavailable` when connections cannot be read."""
         asked = str(request.get("model") or "")
         provider, model = await self._for(tenant_id, asked)
         if model != asked:
             request = {**request, "model": model}
-        return await provider.ask(endpoint, request, on_chunk)
+        return ModelRoute(provider, endpoint, request, provider is not self._own, self._settings.most_output_tokens)
 
     async def close(self) -> None:
         for task in self._leaving:

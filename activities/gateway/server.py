@@ -17,11 +17,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from activities.adapters.base import StaleAttempt, StepError
+from activities.adapters.base import StaleAttempt, StepError, Unaffordable
 from activities.gateway.delivery import Chunks, Delivery
 from activities.gateway.identity import HEADER
 from activities.gateway.journal import Answer, Call, Journal
-from activities.gateway.providers import Models
+from activities.gateway.money import Quote
+from activities.gateway.prices import Prices
+from activities.gateway.providers import ModelRoute, Models
 from activities.gateway.session import StepSession
 from activities.gateway.upstream import Refusal, rejection
 
@@ -152,13 +154,9 @@ async def _journaled(
     session: StepSession, call: Call, occurrence: int, journal: Journal, provider: Models, chunks: Chunks
 ) -> Answer:
     """The answer; what goes wrong is noted in the session, whether or not the client still listens."""
+    way = _Way(session, call, provider, chunks)
     try:
-        return await journal.answer(
-            session,
-            call,
-            occurrence,
-            lambda: provider.ask(session.tenant_id, call.endpoint, call.request, chunks.add),
-        )
+        return await journal.answer(session, call, occurrence, way.ask, way.quote)
     except Refusal as refusal:
         session.rejection = rejection(refusal)
         raise
@@ -170,6 +168,24 @@ async def _journaled(
         failure = StepError(f"{type(error).__name__} in the gateway; the worker's log has the details.")
         session.decide(failure)
         raise failure from error
+
+
+class _Way:
+    """One call of a model, which is given its way to a provider when it has to be made."""
+
+    def __init__(self, session: StepSession, call: Call, provider: Models, chunks: Chunks) -> None:
+        self._session = session
+        self._call = call
+        self._provider = provider
+        self._chunks = chunks
+        self._route: ModelRoute
+
+    async def quote(self, prices: Prices) -> Quote:
+        self._route = await self._provider.route(self._session.tenant_id, self._call.endpoint, self._call.request)
+        return self._route.quote(prices)
+
+    async def ask(self) -> Answer:
+        return await self._route.ask(self._chunks.add)
 
 
 def _response_for(error: BaseException) -> Response:
@@ -185,6 +201,9 @@ def _refused(refusal: Refusal) -> Response:
 
 
 def _failed(error: StepError) -> Response:
+    if isinstance(error, Unaffordable):
+        code = "insufficient_credits" if error.failure_type == "credits" else "budget_exceeded"
+        return _error(402, str(error), code)
     status = 409 if isinstance(error, StaleAttempt) else 503
     return _error(status, str(error), error.failure_type)
 

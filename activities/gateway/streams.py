@@ -6,6 +6,8 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from activities.gateway import usage
+
 #: The types of the event that ends a stream of the responses API.
 _LAST_TYPES = frozenset({"response.completed", "response.failed", "response.incomplete"})
 
@@ -50,6 +52,9 @@ class StreamedAnswer:
         self.ended = False
         self.model: Any = None
         self.usage: Any = None
+        #: Bytes of the words so far, and whether it ended as an error.
+        self.text_length = 0
+        self.refused = False
 
     @property
     def body(self) -> bytes:
@@ -66,6 +71,8 @@ class StreamedAnswer:
             inner = data["response"] if isinstance(data.get("response"), dict) else data
             self.model = inner.get("model") or self.model
             self.usage = inner.get("usage") or self.usage
+            self.text_length += usage.said(data)
+            self.refused = self.refused or usage.is_refusal(data)
             self.ended = self.ended or self._is_end(data)
             if self._hide_usage and data.get("usage") and not data.get("choices"):
                 return False

@@ -1,6 +1,6 @@
 """The model provider behind the gateway: any OpenAI-compatible endpoint.
 
-Adds the provider's key, reads the usage out of the answer, prices it, and sorts what goes wrong into two kinds: the
+Adds the provider's key, reads the usage out of the answer, and sorts what goes wrong into two kinds: the
 endpoint is away (429, 5xx, no connection: worth another try later) or it refuses the request (400, 401 ...: it is not).
 Nothing of the caller's headers goes upstream: its key, organization and project are not the provider's business.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -106,23 +106,37 @@ class ModelProvider:
         Raises `ModelUnavailable` (naming the endpoint) or `Refusal`.
         """
         body = dict(request)
-        forced = self._settings.llm_force_model and self._endpoint is None
-        if self._settings.llm_model and (forced or not body.get("model")):
-            body["model"] = self._settings.llm_model
+        if (model := self.model_for(request)) != request.get("model"):
+            body["model"] = model
         if body.get("stream"):
             content, content_type = await self._stream(endpoint, body, on_chunk), SSE
-            answer, model, used = content.body, content.model, content.usage
+            answer, name, told, length = content.body, content.model, content.usage, content.text_length
+            failed = content.refused
         else:
             answer, content_type = await self._whole(endpoint, body), JSON_TYPE
             document = self._parse(answer)
-            model, used = document.get("model"), document.get("usage")
-        asked = str(body.get("model") or "unknown")
-        name = str(model or asked)
-        given, made = usage.tokens(used)
-        # the tenant pays its own provider by itself
-        prices = {} if self._endpoint else self._settings.model_prices
-        cost = usage.cost(prices, asked, name, input_tokens=given, output_tokens=made)
-        return Answer(answer, content_type, name, given, made, cost)
+            name, told, length = document.get("model"), document.get("usage"), usage.said(document)
+            failed = usage.is_refusal(document)
+        reported = usage.reported(told)
+        used, estimated = usage.charged(reported, asked_bytes=usage.asked(body), said_bytes=length)
+        return Answer(
+            answer,
+            content_type,
+            str(name or body.get("model") or "unknown"),
+            input_tokens=reported.input or 0,
+            output_tokens=reported.output or 0,
+            used=used,
+            estimated=estimated,
+            # an error without a word of usage is not paid for
+            failed=failed and reported == usage.Reported(),
+        )
+
+    def model_for(self, request: Mapping[str, Any]) -> Any:
+        """The model that a request goes to: the settings may give it one, or another one."""
+        forced = self._settings.llm_force_model and self._endpoint is None
+        if self._settings.llm_model and (forced or not request.get("model")):
+            return self._settings.llm_model
+        return request.get("model")
 
     async def _whole(self, endpoint: str, body: dict[str, Any]) -> bytes:
         async with self._exchange("POST", endpoint, body) as response:

@@ -1,40 +1,105 @@
-"""What an answer says about itself: the tokens it took, what they cost, and whether it is an answer at all."""
+"""What an answer says about itself: the tokens it took, how long it is, and whether it is an answer at all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import ROUND_CEILING
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
-from omium_core.settings import ModelPrice
+from models.pricing import Used
 
-#: One US dollar per million tokens is this many millionths of a credit per token (a credit is a cent).
-MICROCREDITS_PER_DOLLAR_PER_MILLION = 100
 #: More than any answer has; keeps nonsense out of the journal's columns.
-_MOST_TOKENS = 2**31 - 1
+_MOST_TOKENS: Final = 2**31 - 1
+#: Bytes of text for which a token is charged where the provider does not tell how many there were.
+BYTES_PER_TOKEN: Final = 4
+#: Where the words of an answer stand.
+_TEXT: Final = frozenset(
+    {
+        "content",
+        "text",
+        "arguments",
+        "refusal",
+        "reasoning",
+        "reasoning_content",
+        "delta",
+        "name",
+        "input",
+        "output_text",
+    }
+)
 
 
-def tokens(usage: Any) -> tuple[int, int]:
-    """Input and output tokens; the two APIs name them differently. Nonsense counts as none."""
+@dataclass(frozen=True)
+class Reported:
+    """Tokens as the provider reports them; None for what it does not, or where it says nonsense."""
+
+    input: int | None = None
+    output: int | None = None
+    cached: int = 0
+
+
+def reported(usage: Any) -> Reported:
+    """Reads the usage of an answer; the two APIs name things differently. All zeros is as good as nothing said."""
     if not isinstance(usage, dict):
-        return 0, 0
-    return (
-        _count(usage.get("prompt_tokens", usage.get("input_tokens"))),
-        _count(usage.get("completion_tokens", usage.get("output_tokens"))),
-    )
+        return Reported()
+    given = _count(usage.get("prompt_tokens", usage.get("input_tokens")))
+    made = _count(usage.get("completion_tokens", usage.get("output_tokens")))
+    if not given and not made:
+        return Reported()
+    details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
+    cached = _count(details.get("cached_tokens")) if isinstance(details, dict) else 0
+    return Reported(given, made, min(cached or 0, given or 0))
 
 
-def _count(value: Any) -> int:
-    return int(min(max(value, 0), _MOST_TOKENS)) if isinstance(value, (int, float)) and value == value else 0
+def charged(told: Reported, *, asked_bytes: int, said_bytes: int) -> tuple[Used, bool]:
+    """The tokens that are paid for, and whether some of them are estimated: a call is not free for want of a report."""
+    given = max(_estimate(asked_bytes), 1) if told.input is None else told.input
+    made = _estimate(said_bytes) if told.output is None else told.output
+    estimated = told.input is None or (told.output is None and said_bytes > 0)
+    return Used(input=given, cached=told.cached, output=made), estimated
 
 
-def cost(prices: Mapping[str, ModelPrice], asked: str, answered: str, *, input_tokens: int, output_tokens: int) -> int:
-    """In millionths of a credit, rounded up; 0 where no price is known for either name of the model."""
-    price = prices.get(asked) or prices.get(answered)
-    if price is None:
-        return 0
-    amount = (price.input * input_tokens + price.output * output_tokens) * MICROCREDITS_PER_DOLLAR_PER_MILLION
-    return int(amount.to_integral_value(ROUND_CEILING))
+def asked(request: Mapping[str, Any]) -> int:
+    """Bytes of the words of a request."""
+    return text_length([request.get(name) for name in ("messages", "prompt", "input", "instructions", "tools")])
+
+
+def _estimate(length: int) -> int:
+    return -(-length // BYTES_PER_TOKEN)
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
+        return None
+    return int(min(value, _MOST_TOKENS))
+
+
+def text_length(answer: Any) -> int:
+    """Bytes of the words in a request, an answer, or an event of a stream, without the frame around them."""
+    length = 0
+    waiting = [answer]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            length += len(one.encode(errors="replace"))
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif isinstance(one, dict):
+            parts = ((name, part) for name, part in one.items() if name != "logprobs")
+            waiting.extend(part for name, part in parts if name in _TEXT or not isinstance(part, str))
+    return length
+
+
+def said(document: Mapping[str, Any]) -> int:
+    """Bytes of the words of a whole answer, or of what an event of a stream adds to it; vectors are no words.
+
+    Events of the responses API repeat at their end what came piece by piece: only the pieces count.
+    """
+    if "choices" in document:
+        return text_length(document["choices"])
+    if "output" in document:
+        return text_length(document["output"])
+    return text_length(document.get("delta")) if str(document.get("type")).endswith(".delta") else 0
 
 
 def reported_failure(document: Mapping[str, Any]) -> str | None:
@@ -42,8 +107,7 @@ def reported_failure(document: Mapping[str, Any]) -> str | None:
 
     A failure that the same request would meet again (an invalid prompt ...) is an answer like any other.
     """
-    inner = document["response"] if isinstance(document.get("response"), dict) else document
-    error = document if document.get("type") == "error" else inner.get("error")
+    error, inner = _error(document)
     if not error or inner.get("choices"):
         return None
     code = error.get("code") or error.get("type") if isinstance(error, dict) else None
@@ -52,3 +116,14 @@ def reported_failure(document: Mapping[str, Any]) -> str | None:
     else:
         lasting = str(code).startswith("invalid")
     return None if lasting else str(code or "no code")[:100]
+
+
+def is_refusal(document: Mapping[str, Any]) -> bool:
+    """Whether an answer with status 200 is the provider's error: nothing was made that could be paid for."""
+    error, inner = _error(document)
+    return bool(error) and not inner.get("choices")
+
+
+def _error(document: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+    inner = document["response"] if isinstance(document.get("response"), dict) else document
+    return (document if document.get("type") == "error" else inner.get("error")), inner

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from models.repositories.base import Repository
-from models.tables import Agent, JournalEntry
+from models.tables import Agent, JournalEntry, Price
+
+_USE = text("""
+UPDATE call_journal SET used_by = CAST(:attempt AS int)
+FROM unnest(CAST(:hashes AS text[]), CAST(:occurrences AS int[])) AS used (request_hash, occurrence)
+WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
+  AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND used_by < CAST(:attempt AS int)
+  AND call_journal.request_hash = used.request_hash AND call_journal.occurrence = used.occurrence
+""")
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,42 @@ class StepUsage:
     cost: int
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known before a call: the step's newest `attempt` (the fence) and its name, and the number of the newest price."""
+
+    attempt: int
+    step_name: str
+    newest_price: int
+    entry: JournalEntry | None
+
+
+#: Charges of a run and of none of its steps have neither lineage nor step. A run from before there was a ledger has no charges
+#: at all, and cost what the journal says.
+_USAGE = text("""
+SELECT execution_id, lineage, step_index, sum(model_calls), sum(tool_calls), sum(tokens), sum(cost) FROM (
+    SELECT execution_id, lineage, step_index, (kind = 'model')::int AS model_calls,
+           (kind <> 'model')::int AS tool_calls, CAST(input_tokens AS bigint) + output_tokens AS tokens,
+           CASE WHEN execution_id IN (
+               SELECT l.execution_id FROM ledger_entries l
+               WHERE l.tenant_id = :tenant AND l.execution_id = ANY(:executions) AND l.kind = 'settle'
+           ) THEN 0 ELSE cost END AS cost
+    FROM call_journal WHERE tenant_id = :tenant AND execution_id = ANY(:executions)
+    UNION ALL
+    SELECT execution_id, coalesce(lineage, -1), coalesce(step_index, -1), 0, 0, 0, spent
+    FROM ledger_entries WHERE tenant_id = :tenant AND execution_id = ANY(:executions) AND kind = 'settle'
+) AS called
+GROUP BY execution_id, lineage, step_index
+""")
+
+
 class JournalRepository(Repository):
-    async def look_up(self, step: StepKey, request_hash: str, occurrence: int) -> tuple[int, JournalEntry | None]:
-        """The step's newest attempt (the fence) and the journaled answer, if there is one; one round trip."""
+    async def look_up(self, step: StepKey, request_hash: str, occurrence: int) -> Known:
+        """The journaled answer, if there is one, and what decides whether the call may be made; one round trip."""
+        # row security shows the tenant's own prices and those for all
+        newest = select(func.coalesce(func.max(col(Price.number)), 0)).scalar_subquery()
         query = (
-            select(col(Agent.attempt), JournalEntry)
+            select(col(Agent.attempt), col(Agent.name), newest, JournalEntry)
             .join(
                 JournalEntry,
                 and_(
@@ -59,30 +98,33 @@ class JournalRepository(Repository):
             )
         )
         row = (await self.session.execute(query)).one_or_none()
-        return (0, None) if row is None else (row[0], row[1])
+        return Known(0, "", 0, None) if row is None else Known(*row)
+
+    async def mark_used(self, step: StepKey, attempt: int, calls: Iterable[tuple[str, int]]) -> None:
+        """Writes down that an attempt used these answers (hash of the request, occurrence), whoever had asked for them."""
+        listed = list(calls)
+        values = {
+            "tenant": self.tenant_id,
+            "execution": step.execution_id,
+            "lineage": step.lineage,
+            "step": step.step_index,
+            "attempt": attempt,
+            "hashes": [request_hash for request_hash, _ in listed],
+            "occurrences": [occurrence for _, occurrence in listed],
+        }
+        await self.session.execute(_USE, values)
 
     async def write(self, entry: JournalEntry) -> None:
         """Writes an answer; the first one stays, so a repeated write changes nothing."""
         await self.session.execute(insert(JournalEntry).values(entry.model_dump()).on_conflict_do_nothing())
 
     async def usage(self, execution_ids: Sequence[UUID]) -> dict[UUID, list[StepUsage]]:
-        """What was used, per execution and step."""
-        is_model = col(JournalEntry.kind) == "model"
-        query = (
-            select(
-                col(JournalEntry.execution_id),
-                col(JournalEntry.lineage),
-                col(JournalEntry.step_index),
-                func.count().filter(is_model),
-                func.count().filter(~is_model),
-                func.sum(col(JournalEntry.input_tokens)) + func.sum(col(JournalEntry.output_tokens)),
-                func.sum(col(JournalEntry.cost)),
-            )
-            .where(col(JournalEntry.tenant_id) == self.tenant_id, col(JournalEntry.execution_id).in_(execution_ids))
-            .group_by(col(JournalEntry.execution_id), col(JournalEntry.lineage), col(JournalEntry.step_index))
-        )
+        """What was used, per execution and step: calls as they were journaled, costs as they were charged."""
+        if not execution_ids:
+            return {}
         found: dict[UUID, list[StepUsage]] = {}
-        for row in (await self.session.execute(query)).all():
+        values = {"tenant": self.tenant_id, "executions": list(execution_ids)}
+        for row in (await self.session.execute(_USAGE, values)).all():
             # sums of bigints arrive as decimals
             found.setdefault(row[0], []).append(StepUsage(*(int(number) for number in row[1:])))
         return found

@@ -35,6 +35,8 @@ class JournalEntry(Table, table=True):
     name: str = Field(max_length=255)
     endpoint: str = Field(max_length=100)
     attempt: int
+    #: The last attempt that was given this answer.
+    used_by: int = 1
     content_type: str = Field(max_length=100)
     answer: bytes = Field(sa_type=SealedBytes)
     input_tokens: int = 0
