@@ -30,6 +30,8 @@ TENANT, DEFINITION, FRAMEWORK, RUN_STATE = SEARCH_ATTRIBUTES = tuple(
 #: What the platform does beside runs. Ids that begin with `platform/` name no tenant: what they are told is no content.
 EXPORT_WORKFLOW, ERASURE_WORKFLOW, RETENTION_WORKFLOW = "TenantExport", "TenantErasure", "Retention"
 RETENTION_SCHEDULE = "platform/retention"
+#: Adds up what analytics tell.
+ROLLUP_WORKFLOW, ROLLUP_SCHEDULE = "RollUp", "platform/rollups"
 
 
 #: Works off one event of Stripe; asks Stripe once a day what our side has missed.

@@ -1,9 +1,10 @@
-"""What a worker does beside runs for the installation as a whole: seals the audit log, and sees that retention is scheduled."""
+"""What a worker does beside runs for the installation as a whole: seals the audit log, and sees that retention and roll-ups are scheduled."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import structlog
 from temporalio.client import (
@@ -12,6 +13,7 @@ from temporalio.client import (
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
     ScheduleCalendarSpec,
+    ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
     ScheduleRange,
@@ -28,6 +30,8 @@ log = structlog.get_logger(__name__)
 AGAIN = 30.0
 #: Every day at this hour, in UTC, spread over an hour.
 HOUR = 3
+#: Few rows come together in this time, and an idle installation is hardly woken.
+ROLLUPS_EVERY = timedelta(minutes=10)
 
 
 async def keep_house(client: Client, sealer: Sealer) -> None:
@@ -36,12 +40,13 @@ async def keep_house(client: Client, sealer: Sealer) -> None:
 
 
 async def _schedule(client: Client) -> None:
-    """Makes the schedule of retention, once it can be made. One that is there stays as somebody may have changed it."""
+    """Makes the schedules, once they can be made. Those that are there stay as somebody may have changed them."""
     while True:
         try:
             await schedule_retention(client)
+            await schedule_rollups(client)
         except (RPCError, RuntimeError) as error:
-            log.warning("retention is not scheduled yet", error=str(error))
+            log.warning("the platform's own work is not scheduled yet", error=str(error))
             await asyncio.sleep(AGAIN)
             continue
         return
@@ -49,23 +54,31 @@ async def _schedule(client: Client) -> None:
 
 async def schedule_retention(client: Client) -> bool:
     """Whether it was made now; False when it was there. Raises `RPCError` and `RuntimeError` while Temporal is away."""
+    spec = ScheduleSpec(
+        calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(HOUR)], comment="every day")], jitter=timedelta(hours=1)
+    )
+    return await _made(client, temporal.RETENTION_SCHEDULE, temporal.RETENTION_WORKFLOW, spec, [RetentionInput()])
+
+
+async def schedule_rollups(client: Client) -> bool:
+    """The same for roll-ups."""
+    spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=ROLLUPS_EVERY)], jitter=ROLLUPS_EVERY / 5)
+    return await _made(client, temporal.ROLLUP_SCHEDULE, temporal.ROLLUP_WORKFLOW, spec, [], catchup=ROLLUPS_EVERY)
+
+
+async def _made(
+    client: Client,
+    name: str,
+    workflow: str,
+    spec: ScheduleSpec,
+    arguments: list[Any],
+    *,
+    catchup: timedelta = timedelta(days=1),
+) -> bool:
+    action = ScheduleActionStartWorkflow(workflow, args=arguments, id=name, task_queue=temporal.maintenance_queue())
+    policy = SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=catchup)
     try:
-        await client.create_schedule(
-            temporal.RETENTION_SCHEDULE,
-            Schedule(
-                action=ScheduleActionStartWorkflow(
-                    temporal.RETENTION_WORKFLOW,
-                    RetentionInput(),
-                    id=temporal.RETENTION_SCHEDULE,
-                    task_queue=temporal.maintenance_queue(),
-                ),
-                spec=ScheduleSpec(
-                    calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(HOUR)], comment="every day")],
-                    jitter=timedelta(hours=1),
-                ),
-                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(days=1)),
-            ),
-        )
+        await client.create_schedule(name, Schedule(action=action, spec=spec, policy=policy))
     except ScheduleAlreadyRunningError:
         return False
     return True

@@ -15,6 +15,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.maintenance.erasing import ErasureActivities
 from activities.maintenance.exports import ExportActivities
 from activities.maintenance.retention import RetentionActivities
+from activities.maintenance.rollups import RollupActivities
 from activities.maintenance.sealing import Sealer
 from activities.maintenance.sweeping import Sweeper
 from activities.payments.working import PaymentActivities
@@ -25,7 +26,7 @@ from activities.webhooks.sending import WebhookActivities
 from models.database import Database
 from omium_core import temporal
 from omium_core.settings import Settings
-from workflows.maintenance import Retention, TenantErasure, TenantExport
+from workflows.maintenance import Retention, RollUp, TenantErasure, TenantExport
 from workflows.payments import StripeEvent, StripeReconciliation
 from workflows.scheduled_start import ScheduledStart
 from workflows.webhook_delivery import WebhookDelivery
@@ -36,6 +37,7 @@ WORKFLOWS: Sequence[type[Any]] = (
     TenantExport,
     TenantErasure,
     Retention,
+    RollUp,
     StripeEvent,
     StripeReconciliation,
 )
@@ -53,6 +55,7 @@ def activities_of(
     erasure = ErasureActivities(client, database, objects)
     retention = RetentionActivities(database, Sealer(database, settings, objects), Sweeper(database, objects))
     payments = PaymentActivities(database, settings)
+    rollups = RollupActivities(database)
     return [
         exports.begin,
         exports.part,
@@ -68,6 +71,8 @@ def activities_of(
         retention.tenants,
         retention.tidy,
         retention.drop_partitions,
+        rollups.tenants,
+        rollups.roll_up,
         payments.apply,
         payments.refuse,
         payments.reconcile,

@@ -1,4 +1,4 @@
-"""What the platform does for an installation as a whole, and what takes long: exports, erasure, retention.
+"""What the platform does for an installation as a whole, and what takes long: exports, erasure, retention, roll-ups.
 
 All of it is made of small steps that may be repeated, so that a worker that dies costs one of them.
 """
@@ -141,3 +141,15 @@ class Retention:
             batches += 1
             if batches == _BATCHES:
                 workflow.continue_as_new(at)
+
+
+@workflow.defn(name=temporal.ROLLUP_WORKFLOW)
+class RollUp:
+    """Every few minutes: what is over is added to the roll-ups that analytics are read from."""
+
+    @workflow.run
+    async def run(self) -> None:
+        batch: TenantBatch = await _do("tenants_to_roll_up", result=TenantBatch)
+        for tenant in batch.tenants:
+            # one after the other: there is no hurry, and runs need the database more
+            await _do("roll_up_tenant", tenant)

@@ -16,6 +16,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 BATCH = 5000
 #: Rows from which on a tenant is rolled up: fewer are summed up in no time.
 WORTH = 1000
+#: Tenants that have their turn at once.
+MOST_TENANTS = 500
 
 _ENDED = "status IN ('completed', 'failed', 'cancelled')"
 
@@ -103,13 +105,13 @@ _DUE = text(f"""
     SELECT tenant_id FROM execution_metrics WHERE NOT rolled AND {_ENDED} GROUP BY tenant_id HAVING count(*) >= :worth
     UNION
     SELECT tenant_id FROM agent_metrics WHERE NOT rolled GROUP BY tenant_id HAVING count(*) >= :worth
-    ORDER BY tenant_id
+    ORDER BY tenant_id LIMIT :most
 """)  # noqa: S608 - made of our own names
 
 
 async def tenants_to_roll_up(session: AsyncSession, worth: int = WORTH) -> Sequence[UUID]:
     """Those with many rows that are in no roll-up. In a transaction of the platform itself."""
-    return (await session.execute(_DUE, {"worth": worth})).scalars().all()
+    return (await session.execute(_DUE, {"worth": worth, "most": MOST_TENANTS})).scalars().all()
 
 
 async def roll_up_executions(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:

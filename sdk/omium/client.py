@@ -14,6 +14,7 @@ from omium.calls import Download, Flow, Pause, Request
 from omium.config import resolve
 from omium.errors import OmiumError
 from omium.resources import (
+    Analytics,
     ApiKeys,
     Approvals,
     AuditLogs,
@@ -83,6 +84,7 @@ class OmiumClient:
         self.data_rights: DataRights[OmiumClient] = DataRights(self)
         self.schedules: Schedules[OmiumClient] = Schedules(self)
         self.webhooks: Webhooks[OmiumClient] = Webhooks(self)
+        self.analytics: Analytics[OmiumClient] = Analytics(self)
 
     @property
     def base_url(self) -> str:
@@ -184,6 +186,7 @@ class AsyncOmiumClient:
         self.data_rights: DataRights[AsyncOmiumClient] = DataRights(self)
         self.schedules: Schedules[AsyncOmiumClient] = Schedules(self)
         self.webhooks: Webhooks[AsyncOmiumClient] = Webhooks(self)
+        self.analytics: Analytics[AsyncOmiumClient] = Analytics(self)
 
     @property
     def base_url(self) -> str:

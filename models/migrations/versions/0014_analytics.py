@@ -39,7 +39,16 @@ SELECT m.id, m.tenant_id, m.rolled, m.created_at AS at, date_trunc('hour', m.cre
        m.rollback_count AS rollbacks, m.failure_count AS failures, m.retry_count AS retries
 FROM execution_metrics m
 -- the row of a run that is under way is as old as its status
-LEFT JOIN LATERAL steps_of(m.execution_id) AS now ON m.status NOT IN ('completed', 'failed', 'cancelled');
+LEFT JOIN LATERAL (
+    SELECT count(a.checkpoint_bytes) AS checkpoints, coalesce(sum(a.checkpoint_bytes), 0)::bigint AS checkpoint_bytes,
+           coalesce(sum(a.llm_calls), 0)::bigint AS llm_calls, coalesce(sum(a.tool_calls), 0)::bigint AS tool_calls,
+           coalesce(sum(a.tokens_used), 0)::bigint AS tokens, coalesce(sum(a.cost_micro), 0)::bigint AS cost_micro,
+           (SELECT b.llm_model FROM agent_metrics b WHERE b.execution_id = m.execution_id AND b.llm_model IS NOT NULL
+            GROUP BY b.llm_model ORDER BY sum(b.llm_calls) DESC, b.llm_model LIMIT 1) AS llm_model
+    FROM agent_metrics a WHERE a.execution_id = m.execution_id
+    -- so that nothing is looked for where a run has ended
+    HAVING m.status NOT IN ('completed', 'failed', 'cancelled')
+) AS now ON true;
 
 CREATE VIEW step_facts WITH (security_invoker = true) AS
 SELECT id, tenant_id, rolled, measured_at AS at, date_trunc('hour', measured_at, 'UTC') AS hour, workflow_id, framework,

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from omium.cli import (
+    analytics,
     api_keys,
     approvals,
     audit,
@@ -30,6 +31,7 @@ from omium.cli import (
     roles,
     schedules,
     tenant,
+    usage,
     webhooks,
     workflows,
 )
@@ -50,6 +52,8 @@ GROUPS = {
     "schedules": schedules.app,
     "webhooks": webhooks.app,
     "connections": connections.app,
+    "usage": usage.app,
+    "analytics": analytics.app,
     "audit": audit.app,
     "tenant": tenant.app,
     "api-keys": api_keys.app,

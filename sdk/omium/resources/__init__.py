@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from omium.resources.analytics import Analytics
 from omium.resources.api_keys import ApiKeys
 from omium.resources.approvals import Approvals
 from omium.resources.audit import AuditLogs
@@ -21,6 +22,7 @@ from omium.resources.webhooks import Webhooks
 from omium.resources.workflows import Workflows
 
 __all__ = [
+    "Analytics",
     "ApiKeys",
     "Approvals",
     "AuditLogs",

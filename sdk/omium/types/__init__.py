@@ -6,6 +6,22 @@ ids are UUID strings, sizes are bytes.
 
 from __future__ import annotations
 
+from omium.types.analytics import CheckpointAnalytics as CheckpointAnalytics
+from omium.types.analytics import CheckpointAnalyticsEnvelope as CheckpointAnalyticsEnvelope
+from omium.types.analytics import CheckpointFigures as CheckpointFigures
+from omium.types.analytics import CostAnalytics as CostAnalytics
+from omium.types.analytics import CostAnalyticsEnvelope as CostAnalyticsEnvelope
+from omium.types.analytics import CostFigures as CostFigures
+from omium.types.analytics import ExecutionAnalytics as ExecutionAnalytics
+from omium.types.analytics import ExecutionAnalyticsEnvelope as ExecutionAnalyticsEnvelope
+from omium.types.analytics import FailureAnalytics as FailureAnalytics
+from omium.types.analytics import FailureAnalyticsEnvelope as FailureAnalyticsEnvelope
+from omium.types.analytics import FailureFigures as FailureFigures
+from omium.types.analytics import Period as Period
+from omium.types.analytics import RunFigures as RunFigures
+from omium.types.analytics import UsageAnalytics as UsageAnalytics
+from omium.types.analytics import UsageAnalyticsEnvelope as UsageAnalyticsEnvelope
+from omium.types.analytics import UsageFigures as UsageFigures
 from omium.types.audit import AuditEntry as AuditEntry
 from omium.types.audit import AuditPage as AuditPage
 from omium.types.audit import AuditVerdict as AuditVerdict
