@@ -147,7 +147,7 @@ class Database:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def row(self, tenant_id: UUID, query: str, *parameters: Any) -> asyncpg.Record | None:
-        """The first row of a query that only reads, straight from the driver: a quarter of the work of `statement`.
+        """The first row of a query that can be repeated, straight from the driver: a quarter of the work of `statement`.
 
         Parameters are `$1`, `$2` ...; JSON arrives as text, arrays of `ROW(...)` as tuples, sealed values as bytes.
         """
@@ -164,6 +164,15 @@ class Database:
                 raise
             await greenlet_spawn(fairy.close)
             return found
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def patient_row(self, tenant_id: UUID, query: str, *parameters: Any, patience: float = 60.0) -> asyncpg.Record:
+        """The only row of such a query, which may change what is atomic by itself; as patient as `run`."""
+        async for attempt in self._patiently(patience):
+            with attempt:
+                found = await self.row(tenant_id, query, *parameters)
+                assert found is not None
+                return found
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def close(self) -> None:

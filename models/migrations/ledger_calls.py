@@ -108,6 +108,8 @@ DECLARE account credit_accounts; hold credit_holds; limited budgets; entry ledge
         ids uuid[] := '{}'; began date := date_trunc('month', p_now AT TIME ZONE 'UTC')::date;
 BEGIN
     IF p_amount < 0 THEN RAISE EXCEPTION 'a call cannot cost less than nothing'; END IF;
+    -- a crash of the database may take the hold with it, and nothing else: its call is settled without one
+    SET LOCAL synchronous_commit = off;
     account := credit_lock(p_tenant);
     SELECT EXISTS (
                SELECT FROM credit_holds
