@@ -24,6 +24,8 @@ WHOLE = {
     *("tenants", "users", "roles", "user_roles", "sessions", "invitations", "api_keys", "api_usage", "tenant_keys"),
     *("accounts", "account_tokens", "oauth_states", "sign_in_failures", "signing_keys"),
     *("audit_logs", "audit_chain", "audit_heads", "audit_pending", "data_requests"),
+    # whose an event of Stripe is must be found out first
+    *("stripe_webhook_events", "stripe_cursors"),
 }
 #: The one condition under which the application may see or write a row.
 OWN = "({column} = (NULLIF(current_setting('omium.tenant_id'::text, true), ''::text))::uuid)"

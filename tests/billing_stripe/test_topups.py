@@ -1,0 +1,114 @@
+"""Top-ups: from the request to the credits, with the real library in between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from models.database import Database
+from tests.billing_stripe.conftest import Deliver, credits, tenant_row
+from tests.support.stripe_double import StripeDouble
+
+
+async def topup(http: httpx.AsyncClient, amount: Any, key: str | None = None, **more: Any) -> httpx.Response:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    return await http.post("/billing/topup", json={"amount_usd": amount, **more}, headers=headers)
+
+
+async def test_a_top_up_brings_credits_when_it_is_paid(
+    http: httpx.AsyncClient, double: StripeDouble, deliver: Deliver, database: Database, tenant: UUID
+) -> None:
+    answer = await topup(http, 100.00)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert told["client_secret"].startswith(told["payment_intent_id"] + "_secret_")
+    assert (told["amount_cents"], told["credits_to_add"], told["publishable_key"]) == (10_000, 10_000, "pk_test_double")
+    assert await credits(database, tenant) == 0
+    double.account.confirm(told["payment_intent_id"])
+    await deliver(*double.account.events)
+    assert await credits(database, tenant) == 10_000
+    await deliver(*double.account.events)
+    assert await credits(database, tenant) == 10_000
+
+
+async def test_amounts_that_are_none(http: httpx.AsyncClient, double: StripeDouble) -> None:
+    wrong = (
+        *(9.99, 0, -100, 10.001, 1_000_000, 1e300, "NaN", "Infinity", "1e9", "ten", True, None, [], {}, "1_000", "١٠٠"),
+        *("", " ", "10.0000000001", "0x64"),
+    )
+    for amount in wrong:
+        answer = await topup(http, amount)
+        assert answer.status_code == 400, (amount, answer.text)
+        error = answer.json()["error"]
+        assert error["code"] == "INVALID_AMOUNT"
+        assert error["details"]["errors"][0]["path"] == "amount_usd"
+    for body in ("{}", '{"amount_usd": NaN}', '{"amount_usd": -Infinity}'):
+        assert (await http.post("/billing/topup", content=body)).status_code == 400
+    assert not double.requests
+
+
+async def test_amounts_are_never_rounded(http: httpx.AsyncClient) -> None:
+    for amount, cents in ((10, 1_000), (10.1, 1_010), ("25.50", 2_550), (999_999.99, 99_999_999)):
+        assert (await topup(http, amount)).json()["amount_cents"] == cents
+
+
+async def test_the_same_key_is_the_same_payment(http: httpx.AsyncClient, double: StripeDouble) -> None:
+    first, again = (await topup(http, 50, "k")).json(), (await topup(http, 50.0, "k")).json()
+    assert first["payment_intent_id"] == again["payment_intent_id"]
+    assert len(double.account.tables["payment_intent"]) == 1
+    other = await topup(http, 60, "k")
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    assert (await topup(http, 50, "another")).json()["payment_intent_id"] != first["payment_intent_id"]
+
+
+async def test_an_answer_that_was_lost_makes_no_second_payment(http: httpx.AsyncClient, double: StripeDouble) -> None:
+    double.lose_answer("/v1/payment_intents")
+    lost = await topup(http, 50, "k")
+    assert (lost.status_code, lost.json()["error"]["code"]) == (503, "PAYMENT_SERVICE_UNAVAILABLE")
+    again = await topup(http, 50, "k")
+    assert again.status_code == 200
+    assert list(double.account.tables["payment_intent"]) == [again.json()["payment_intent_id"]]
+
+
+async def test_a_tenant_is_one_customer(
+    http: httpx.AsyncClient, double: StripeDouble, database: Database, tenant: UUID
+) -> None:
+    answers = await asyncio.gather(*(topup(http, 10 + n) for n in range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    (customer,) = double.account.tables["customer"].values()
+    assert customer["metadata"] == {"tenant_id": str(tenant)}
+    assert (await tenant_row(database, tenant)).stripe_customer_id == customer["id"]
+    assert {each["customer"] for each in double.account.tables["payment_intent"].values()} == {customer["id"]}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected", "code"),
+    [
+        (429, {"error": {"type": "invalid_request_error", "code": "rate_limit"}}, 503, "PAYMENT_SERVICE_UNAVAILABLE"),
+        (500, None, 503, "PAYMENT_SERVICE_UNAVAILABLE"),
+        (401, {"error": {"type": "invalid_request_error", "message": "no"}}, 424, "PAYMENT_SERVICE_FAILED"),
+        (400, {"error": {"type": "invalid_request_error", "message": "no"}}, 424, "PAYMENT_SERVICE_FAILED"),
+        (402, {"error": {"type": "card_error", "code": "card_declined", "message": "no"}}, 402, "PAYMENT_DECLINED"),
+        (404, {"error": {"type": "invalid_request_error", "code": "resource_missing"}}, 424, "PAYMENT_SERVICE_FAILED"),
+    ],
+)
+async def test_what_stripe_refuses_is_told_in_our_words(
+    http: httpx.AsyncClient, double: StripeDouble, status: int, body: dict[str, Any] | None, expected: int, code: str
+) -> None:
+    double.order("/v1/payment_intents", status, body)
+    answer = await topup(http, 10)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (expected, code)
+    assert "sk_test" not in answer.text
+
+
+async def test_address_and_tax_ids_are_passed_on(http: httpx.AsyncClient, double: StripeDouble) -> None:
+    tax = {"billing_address": {"line1": "Am Bach 1", "country": "DE"}, "tax_ids": [{"type": "eu_vat", "value": "DE1"}]}
+    assert (await topup(http, 10, **tax)).status_code == 200
+    (customer,) = double.account.tables["customer"].values()
+    assert (customer["address"]["line1"], customer["address"]["country"]) == ("Am Bach 1", "DE")
+    (tax_id,) = double.account.tables["tax_id"].values()
+    assert (tax_id["type"], tax_id["value"]) == ("eu_vat", "DE1")
