@@ -5,9 +5,10 @@ Prices are in credits per million tokens, which is the same number in millionths
 
 from __future__ import annotations
 
+from calendar import monthrange
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from decimal import ROUND_CEILING, Decimal
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from omium_core.credits import MICRO
 
 #: Tokens that a model's own way of writing a message down may add to it.
 MESSAGE_OVERHEAD = 16
+
+GIGABYTE = 10**9
 
 
 @dataclass(frozen=True)
@@ -89,3 +92,9 @@ def most(rate: Rate, *, input_tokens: int, output_tokens: int) -> int:
     """The most that a call can cost with at most so many tokens; cached input never makes it dearer than the dearer price."""
     dearest = max(rate.input_per_1m, rate.cached_per_1m or Decimal(0))
     return cost(Rate(dearest, rate.output_per_1m, None, rate.per_call), Used(input=input_tokens, output=output_tokens))
+
+
+def storage_cost(rate: Rate, stored: int, day: date) -> int:
+    """A day of so many bytes, at a price for a gigabyte (10^9 bytes) in a month, rounded up once."""
+    days = monthrange(day.year, day.month)[1]
+    return int((rate.per_call * MICRO * stored / GIGABYTE / days).to_integral_value(ROUND_CEILING))

@@ -42,6 +42,7 @@ from omium_core.connect import connect_temporal
 from omium_core.errors import ConfigurationError, Unavailable
 from omium_core.logging import configure_logging
 from omium_core.settings import OWN_MODULES, Settings, load_settings
+from workers.bookkeeper import Bookkeeper
 from workers.funds import Funds
 from workers.housekeeping import keep_house
 from workers.maintenance import build_maintenance_worker
@@ -102,6 +103,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
                 PaymentKeeper(client, database, settings),
                 Funds(client, database, settings),
                 Notices(database, settings),
+                Bookkeeper(database),
                 build_maintenance_worker(client, database, values, settings),
                 Sealer(database, settings, open_bytes(settings)),
                 stop,
@@ -124,6 +126,7 @@ async def _serve_queues(
     payments: PaymentKeeper,
     funds: Funds,
     notices: Notices,
+    bookkeeper: Bookkeeper,
     maintenance: Worker,
     sealer: Sealer,
     stop: asyncio.Event,
@@ -141,7 +144,7 @@ async def _serve_queues(
     notifying = asyncio.create_task(notifier.run())
     giving = asyncio.create_task(turns.run(client))
     keeping = asyncio.create_task(schedules.run())
-    paying = asyncio.gather(payments.run(), funds.run(), notices.run())
+    paying = asyncio.gather(payments.run(), funds.run(), notices.run(), bookkeeper.run())
     housekeeping = asyncio.create_task(keep_house(client, sealer))
     preloading = asyncio.create_task(_preload(frameworks, settings))
     stopping = asyncio.create_task(stop.wait())

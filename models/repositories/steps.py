@@ -157,7 +157,9 @@ WITH mine AS (
         tool_failures = excluded.tool_failures, checkpoint_bytes = excluded.checkpoint_bytes,
         checkpoint_overhead_us = excluded.checkpoint_overhead_us, measured_at = excluded.measured_at
 )
-SELECT (SELECT checkpoint_number FROM checkpoint) AS number, (SELECT count(*) FROM following) AS prepared
+SELECT (SELECT checkpoint_number FROM checkpoint) AS number, (SELECT count(*) FROM following) AS prepared,
+       (SELECT credit_step_fee(tenant_id, execution_id, CAST(:lineage AS int), CAST(:step AS int), CAST(:attempt AS int),
+                               CAST(:step_name AS text), CAST(:ended AS timestamptz)) FROM checkpoint) AS fee
 """)
 
 
@@ -275,6 +277,7 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "execution": done.execution_id,
             "lineage": done.lineage,
             "step": done.step_index,
+            "step_name": done.step_name[:NAME_LENGTH],
             "attempt": done.attempt,
             "ended": ended,
             "unit": sealed(done.unit),
