@@ -14,6 +14,7 @@ from models.database import SYSTEM_ROLE
 from models.keys import hash_key, visible_prefix
 from models.repositories.limits import UNLIMITED_REQUESTS
 from models.repositories.roles import add_system_roles, grant_system_role
+from models.repositories.signup import grant_signup_credits
 from models.tables import ApiKey, Tenant, User
 
 BOOTSTRAP_SLUG = "default"
@@ -28,8 +29,10 @@ _OWN_LIMITS: dict[str, Any] = {
 }
 
 
-async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
+async def bootstrap(database_url: str, pepper: str, api_key: str, signup_credits: int = 0) -> None:
     """Makes sure that `api_key` is the admin key of the tenant "default". Calling it again changes nothing.
+
+    The tenant begins with `signup_credits`, once it is made.
 
     A bootstrap key that was in use before is valid again; one that was revoked stays so.
     """
@@ -38,12 +41,16 @@ async def bootstrap(database_url: str, pepper: str, api_key: str) -> None:
         async with AsyncSession(engine) as session, session.begin():
             # an owner that is no superuser is subject to row security too
             await session.execute(text(f"SET LOCAL ROLE {SYSTEM_ROLE}"))
-            await session.execute(
+            made = await session.execute(
                 insert(Tenant)
                 .values(_row(Tenant(name="Default", slug=BOOTSTRAP_SLUG, **_OWN_LIMITS)))
                 .on_conflict_do_nothing()
+                .returning(col(Tenant.id))
             )
+            is_new = made.scalar_one_or_none() is not None
             tenant = (await session.execute(select(Tenant).where(Tenant.slug == BOOTSTRAP_SLUG))).scalar_one()  # type: ignore[arg-type]
+            if is_new:
+                await grant_signup_credits(session, tenant.id, signup_credits)
             user = User(tenant_id=tenant.id, email="admin@localhost", full_name="Administrator")
             await session.execute(insert(User).values(_row(user)).on_conflict_do_nothing())
             await add_system_roles(session, tenant.id)

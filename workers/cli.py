@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from workers.audit import add_verify
+from workers.billing import add_billing
 from workers.cli_errors import plain_errors
 from workers.keys import keys_commands
 
@@ -29,7 +30,7 @@ _DEFAULT_DIR = Path(".omium")
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Adds `up`, `status`, `down`, `demo`, `db`, `keys` and `audit verify` to the command line."""
+    """Adds `up`, `status`, `down`, `demo`, `db`, `keys`, `audit verify` and what operators do with credits."""
     app.command()(up)
     app.command()(status)
     app.command()(down)
@@ -40,6 +41,7 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(database, name="db")
     app.add_typer(keys_commands(), name="keys")
     add_verify(app)
+    add_billing(app)
 
 
 def up(
@@ -143,6 +145,7 @@ def db_bootstrap() -> None:
                 settings.owner_url(),
                 settings.api_key_pepper.get_secret_value(),
                 settings.bootstrap_api_key.get_secret_value(),
+                settings.signup_credits,
             )
         )
 

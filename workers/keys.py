@@ -49,8 +49,8 @@ def rotate_tenant(tenant: TenantArgument, data_dir: StackOption = None, as_json:
         tenant_id = await tenant_named(database, tenant)
         return {"tenant_id": str(tenant_id), "key_id": str(await database.keys.rotate(tenant_id))}
 
-    done = _run(work, data_dir)
-    _print(done, f"Tenant {done['tenant_id']} has the new key {done['key_id']}; it seals in ten seconds.", as_json)
+    done = run_work(work, data_dir)
+    print_done(done, f"Tenant {done['tenant_id']} has the new key {done['key_id']}; it seals in ten seconds.", as_json)
 
 
 def rotate_master(data_dir: StackOption = None, as_json: JsonOption = False) -> None:
@@ -61,8 +61,8 @@ def rotate_master(data_dir: StackOption = None, as_json: JsonOption = False) -> 
 
         return {"rewrapped": await rewrap_all(database)}
 
-    done = _run(work, data_dir)
-    _print(done, f"{done['rewrapped']} keys are wrapped by the present master key now.", as_json)
+    done = run_work(work, data_dir)
+    print_done(done, f"{done['rewrapped']} keys are wrapped by the present master key now.", as_json)
 
 
 def rotate_signing(
@@ -80,8 +80,8 @@ def rotate_signing(
         keys = SigningKeys(database, database.keys.wrapper, settings.access_token_seconds, settings.signing_key_days)
         return {"kid": str(await keys.rotate(revoke=now)), "revoked": now}
 
-    done = _run(work, data_dir)
-    _print(done, f"Access tokens are signed with {done['kid']} within seconds.", as_json)
+    done = run_work(work, data_dir)
+    print_done(done, f"Access tokens are signed with {done['kid']} within seconds.", as_json)
 
 
 def reseal(
@@ -119,17 +119,19 @@ def reseal(
         return [asdict(await reseal_tenant(database, objects, one, begin, advance)) for one in wanted]
 
     with bars:
-        done = _run(work, data_dir)
+        done = run_work(work, data_dir)
     rows, files = (sum(part[kind] for part in done) for kind in ("rows", "objects"))
-    _print({"tenants": done}, f"{rows} rows and {files} objects of {len(done)} tenants were sealed anew.", as_json)
+    print_done({"tenants": done}, f"{rows} rows and {files} objects of {len(done)} tenants were sealed anew.", as_json)
     for place in (place for part in done for place in part["unreadable"]):
         typer.echo(f"omium: cannot be opened, and stays as it is: {place}", err=True)
 
 
-def _run(work: Callable[[Database, Settings], Awaitable[Any]], data_dir: Path | None) -> Any:
+def run_work(work: Callable[[Database, Settings], Awaitable[Any]], data_dir: Path | None) -> Any:
+    """Does it with the database of a stack or of the settings; tells in a sentence what a person can mend."""
     import asyncio
 
-    from models.database import open_database
+    from models.database import is_database_away, open_database
+    from omium_core.errors import Unavailable
     from omium_core.settings import load_settings
 
     async def connected() -> Any:
@@ -137,6 +139,10 @@ def _run(work: Callable[[Database, Settings], Awaitable[Any]], data_dir: Path | 
         database = open_database(settings)
         try:
             return await work(database, settings)
+        except Exception as error:
+            if not is_database_away(error):
+                raise
+            raise Unavailable("The database does not answer: is the stack up, or OMIUM_DATABASE_URL right?") from error
         finally:
             await database.close()
 
@@ -159,5 +165,6 @@ def use_stack(data_dir: Path) -> None:
     os.environ.update(own_parts.environment(directory, directory.load_secrets(), stack["ports"], with_model=False))
 
 
-def _print(done: dict[str, Any], sentence: str, as_json: bool) -> None:
+def print_done(done: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """JSON for programs, a sentence for people."""
     typer.echo(json.dumps(done) if as_json else sentence)

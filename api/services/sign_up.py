@@ -73,14 +73,14 @@ class SignUpService:
         return None if settings.require_verified_email and not identity.email_verified else signed_in
 
     async def provision(self, identity: Identity, tenant_name: str | None, origin: Origin) -> SignedIn:
-        """Account, tenant, owner and system roles of a new person, in one transaction. Raises `EmailUnavailable`."""
+        """Account, tenant, its credits, owner and system roles of a new person, in one transaction. Raises `EmailUnavailable`."""
         account, token = _account_of(identity), self._people.secrets.new_token()
         name = tenant_name or identity.tenant_name or _tenant_name(identity)
         async with self._process.database.system() as session:
             accounts = Accounts(session)
             if not await accounts.add(account):
                 raise EmailUnavailable(_TAKEN)
-            tenant = await accounts.add_tenant(name, list(slugs_for(name)))
+            tenant = await accounts.add_tenant(name, list(slugs_for(name)), self._process.settings.signup_credits)
             user = _user_of(identity, account.id, tenant.id)
             # the first user of an account goes by its id: tenants that the person joins later find them by it too
             user.id = account.id

@@ -14,6 +14,7 @@ from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.repositories.roles import add_system_roles, grant_system_role
+from models.repositories.signup import grant_signup_credits
 from models.tables import Account, AccountToken, OAuthState, Role, Session, Tenant, User, UserRole
 from models.tables.base import now
 from omium_core.keyring import KeyWrapper
@@ -62,13 +63,14 @@ class Accounts:
         await self.session.execute(update(Account).where(col(Account.id) == account_id).values(last_login_at=moment))
         await self.session.execute(update(User).where(col(User.id) == user_id).values(last_login_at=moment))
 
-    async def add_tenant(self, name: str, slugs: Sequence[str]) -> Tenant:
-        """A new tenant with its system roles, under the first of these slugs that is free."""
+    async def add_tenant(self, name: str, slugs: Sequence[str], credits: int = 0) -> Tenant:
+        """A new tenant with its system roles and credits, under the first of these slugs that is free."""
         for slug in slugs:
             tenant = Tenant(name=name, slug=slug)
             statement = insert(Tenant).values(tenant.model_dump()).on_conflict_do_nothing()
             if (await self.session.execute(statement.returning(col(Tenant.id)))).scalar_one_or_none():
                 await add_system_roles(self.session, tenant.id)
+                await grant_signup_credits(self.session, tenant.id, credits)
                 return tenant
         raise LookupError("none of the slugs is free")
 

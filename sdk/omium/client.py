@@ -19,6 +19,7 @@ from omium.resources import (
     Approvals,
     AuditLogs,
     Auth,
+    Billing,
     Checkpoints,
     Connections,
     ConsensusLogs,
@@ -84,6 +85,7 @@ class OmiumClient:
         self.data_rights: DataRights[OmiumClient] = DataRights(self)
         self.schedules: Schedules[OmiumClient] = Schedules(self)
         self.webhooks: Webhooks[OmiumClient] = Webhooks(self)
+        self.billing: Billing[OmiumClient] = Billing(self)
         self.analytics: Analytics[OmiumClient] = Analytics(self)
 
     @property
@@ -186,6 +188,7 @@ class AsyncOmiumClient:
         self.data_rights: DataRights[AsyncOmiumClient] = DataRights(self)
         self.schedules: Schedules[AsyncOmiumClient] = Schedules(self)
         self.webhooks: Webhooks[AsyncOmiumClient] = Webhooks(self)
+        self.billing: Billing[AsyncOmiumClient] = Billing(self)
         self.analytics: Analytics[AsyncOmiumClient] = Analytics(self)
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
+from sqlalchemy import text
 
 from models.database import Database
 from models.repositories.journal import StepKey
@@ -14,6 +17,7 @@ from models.repositories.ledger import CallKey, Charge, LedgerRepository, Moveme
 from models.tables import Agent, JournalEntry, Table
 from models.tables.base import new_id
 from omium_core.credits import MICRO
+from tests.api.conftest import Caller, KeyMaker
 from tests.api.conftest import app as app
 from tests.api.conftest import as_caller as as_caller
 from tests.api.conftest import database as database
@@ -39,11 +43,12 @@ class Payer:
     async def run(self, status: str = "running") -> Owned:
         """A run with no step yet."""
         owned = await add_execution(self.database, self.tenant, status=status)
-        async with self.database.transaction(self.tenant) as db:
-            for kind in (JournalEntry, Agent):
-                for row in (await db.execute(kind.__table__.select())).all():  # type: ignore[attr-defined]
-                    if row.execution_id == owned.execution:
-                        await db.execute(kind.__table__.delete().where(kind.__table__.c.id == row.id))  # type: ignore[attr-defined]
+        for statement in (
+            "DELETE FROM call_journal WHERE execution_id = :id",
+            "DELETE FROM agents WHERE execution_id = :id",
+            "UPDATE executions SET forked_from = NULL WHERE id = :id",
+        ):
+            await self.execute(text(statement), id=owned.execution)
         return owned
 
     async def step(
@@ -118,3 +123,10 @@ class Payer:
 @pytest.fixture
 def payer(database: Database, tenant: UUID) -> Payer:
     return Payer(database, tenant)
+
+
+@pytest.fixture
+async def http(as_caller: Caller, key_of: KeyMaker, tenant: UUID) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that may see payments as well as usage."""
+    async with as_caller(await key_of(tenant, "read", "admin")) as client:
+        yield client

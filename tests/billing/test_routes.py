@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import httpx
 import pytest
@@ -19,13 +17,6 @@ from models.tables.base import now
 from tests.api.conftest import Caller, KeyMaker
 from tests.billing.conftest import Payer
 from tests.support.tenants import add_tenant
-
-
-@pytest.fixture
-async def http(as_caller: Caller, key_of: KeyMaker, tenant: UUID) -> AsyncIterator[httpx.AsyncClient]:
-    """A client that may also see payments."""
-    async with as_caller(await key_of(tenant, "read", "admin")) as client:
-        yield client
 
 
 async def asked(client: httpx.AsyncClient, path: str, **query: Any) -> dict[str, Any]:

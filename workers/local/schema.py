@@ -65,7 +65,7 @@ async def prepare(settings: Settings, api_key: str) -> None:
     from models.migrate import upgrade
 
     await upgrade(url, service_url)
-    await bootstrap(url, pepper, api_key)
+    await bootstrap(url, pepper, api_key, settings.signup_credits)
 
 
 def main() -> None:

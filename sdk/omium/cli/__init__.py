@@ -19,6 +19,7 @@ from omium.cli import (
     approvals,
     audit,
     auth,
+    billing,
     checkpoints,
     config,
     connections,
@@ -55,6 +56,7 @@ GROUPS = {
     "usage": usage.app,
     "analytics": analytics.app,
     "audit": audit.app,
+    "billing": billing.app,
     "tenant": tenant.app,
     "api-keys": api_keys.app,
     "config": config.app,
@@ -62,7 +64,7 @@ GROUPS = {
 
 
 #: Groups to which plug-ins add commands.
-EXTENDED = ("audit",)
+EXTENDED = ("audit", "billing")
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from omium.resources.api_keys import ApiKeys
 from omium.resources.approvals import Approvals
 from omium.resources.audit import AuditLogs
 from omium.resources.auth import Auth
+from omium.resources.billing import Billing
 from omium.resources.checkpoints import Checkpoints
 from omium.resources.connections import Connections
 from omium.resources.consensus import ConsensusLogs
@@ -27,6 +28,7 @@ __all__ = [
     "Approvals",
     "AuditLogs",
     "Auth",
+    "Billing",
     "Checkpoints",
     "Connections",
     "ConsensusLogs",

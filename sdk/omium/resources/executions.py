@@ -9,7 +9,7 @@ from typing import Any, cast
 from omium.calls import ClientT, Flow, Pause, Request, Resource, endpoint, fresh_key, operation
 from omium.errors import ExecutionTimeout, OmiumAPIError, OmiumConnectionError, OmiumError
 from omium.resources.checkpoints import rollback_request
-from omium.types import TERMINAL_STATUSES, Execution, ExecutionEnvelope, ExecutionPage, LineageTree
+from omium.types import TERMINAL_STATUSES, Costs, Execution, ExecutionEnvelope, ExecutionPage, LineageTree
 
 #: Seconds between the first two looks at a run: short ones are over soon. Grows up to `poll_interval`.
 FIRST_LOOK = 0.1
@@ -121,6 +121,11 @@ class Executions(Resource[ClientT]):
             inputs=inputs,
             metadata=metadata,
         )
+
+    @operation
+    def costs(self, execution_id: str) -> Request[Costs]:
+        """What a run did cost by agent, step and model, and how much of that came to nothing."""
+        return Request("GET", endpoint("executions", execution_id, "costs"))
 
     @operation
     def lineage(self, execution_id: str) -> Request[LineageTree]:
