@@ -10,7 +10,7 @@ from sqlalchemy import text, update
 from sqlmodel import col
 
 from models.database import Database
-from models.tables import Agent, AgentMetrics, Execution, Failure, LedgerEntry, Workflow, WorkflowVersion
+from models.tables import Agent, AgentMetrics, Execution, Failure, Workflow, WorkflowVersion
 from models.tables.base import new_id
 
 ENDED = ("completed", "failed", "cancelled")
