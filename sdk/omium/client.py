@@ -20,6 +20,7 @@ from omium.resources import (
     AuditLogs,
     Auth,
     Billing,
+    Budgets,
     Checkpoints,
     Connections,
     ConsensusLogs,
@@ -86,6 +87,7 @@ class OmiumClient:
         self.schedules: Schedules[OmiumClient] = Schedules(self)
         self.webhooks: Webhooks[OmiumClient] = Webhooks(self)
         self.billing: Billing[OmiumClient] = Billing(self)
+        self.budgets: Budgets[OmiumClient] = Budgets(self)
         self.analytics: Analytics[OmiumClient] = Analytics(self)
 
     @property
@@ -189,6 +191,7 @@ class AsyncOmiumClient:
         self.schedules: Schedules[AsyncOmiumClient] = Schedules(self)
         self.webhooks: Webhooks[AsyncOmiumClient] = Webhooks(self)
         self.billing: Billing[AsyncOmiumClient] = Billing(self)
+        self.budgets: Budgets[AsyncOmiumClient] = Budgets(self)
         self.analytics: Analytics[AsyncOmiumClient] = Analytics(self)
 
     @property

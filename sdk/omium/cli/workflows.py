@@ -169,12 +169,13 @@ def execute(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end; exit code 0 only if it completed.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds to --wait at most.", min=0)] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same key never starts a second run.")] = None,
+    budget: Annotated[float | None, typer.Option(metavar="CREDITS", help="What the run may spend.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a run. With --wait and --json, the run is printed as it ended."""
     values = json_option(inputs, "--inputs")
     with connect() as client:
-        started = client.workflows.execute(workflow_id, values, idempotency_key=idempotency_key)
+        started = client.workflows.execute(workflow_id, values, idempotency_key=idempotency_key, budget=budget)
         if wait:
             from omium.cli.watch import wait_quietly, watch
 

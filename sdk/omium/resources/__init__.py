@@ -8,6 +8,7 @@ from omium.resources.approvals import Approvals
 from omium.resources.audit import AuditLogs
 from omium.resources.auth import Auth
 from omium.resources.billing import Billing
+from omium.resources.budgets import Budgets
 from omium.resources.checkpoints import Checkpoints
 from omium.resources.connections import Connections
 from omium.resources.consensus import ConsensusLogs
@@ -29,6 +30,7 @@ __all__ = [
     "AuditLogs",
     "Auth",
     "Billing",
+    "Budgets",
     "Checkpoints",
     "Connections",
     "ConsensusLogs",

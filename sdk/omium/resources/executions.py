@@ -28,9 +28,10 @@ class Executions(Resource[ClientT]):
         inputs: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        budget: float | None = None,
     ) -> Request[ExecutionEnvelope]:
         """Starts a run, like `workflows.execute`, and answers the run under `execution`."""
-        body = {"workflow_id": workflow_id, "inputs": dict(inputs or {}), "metadata": metadata}
+        body = {"workflow_id": workflow_id, "inputs": dict(inputs or {}), "metadata": metadata, "budget": budget}
         return Request("POST", "executions", body=body, idempotency_key=fresh_key(idempotency_key))
 
     @operation
@@ -107,10 +108,12 @@ class Executions(Resource[ClientT]):
         inputs: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
+        budget: float | None = None,
     ) -> Request[ExecutionEnvelope]:
         """Starts a new run from a checkpoint of this one, which stays as it is. Answers the new run under `execution`.
 
-        `edits` as in `checkpoints.rollback`; `inputs` are laid over the run's inputs.
+        `edits` as in `checkpoints.rollback`; `inputs` are laid over the run's inputs. `budget` is what it may spend, in
+        credits, beside the budget of the run that it comes from.
         """
         return _action(
             execution_id,
@@ -120,6 +123,7 @@ class Executions(Resource[ClientT]):
             edits=edits,
             inputs=inputs,
             metadata=metadata,
+            budget=budget,
         )
 
     @operation

@@ -103,6 +103,7 @@ class Workflows(Resource[ClientT]):
         inputs: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        budget: float | None = None,
     ) -> Request[StartedExecution]:
         """Starts a run and answers at once, with its `execution_id`.
 
@@ -110,9 +111,11 @@ class Workflows(Resource[ClientT]):
         call, which covers the repetitions after a lost connection. Give your own (an order's number, say) to cover a
         crash of your own process too.
 
+        `budget` is what the run may spend, in credits: then it waits until somebody raises it.
+
         Raises:
             Conflict: the key was used with other inputs.
         """
         key = fresh_key(idempotency_key)
-        body = {"inputs": dict(inputs or {}), "metadata": metadata}
+        body = {"inputs": dict(inputs or {}), "metadata": metadata, "budget": budget}
         return Request("POST", endpoint("workflows", workflow_id, "execute"), body=body, idempotency_key=key)

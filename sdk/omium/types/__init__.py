@@ -48,6 +48,9 @@ from omium.types.billing import TransactionPage as TransactionPage
 from omium.types.billing import Usage as Usage
 from omium.types.billing import UsageGroup as UsageGroup
 from omium.types.billing import Wasted as Wasted
+from omium.types.budgets import Alerts as Alerts
+from omium.types.budgets import Budget as Budget
+from omium.types.budgets import BudgetPage as BudgetPage
 from omium.types.connections import Connection as Connection
 from omium.types.connections import ConnectionInputs as ConnectionInputs
 from omium.types.connections import ConnectionPage as ConnectionPage
