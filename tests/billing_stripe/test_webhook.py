@@ -1,0 +1,242 @@
+"""The door that Stripe knocks at: signatures, both ways in time; stored once; what nobody started; what belongs to nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import func, select
+from sqlmodel import col
+
+from activities.payments.applying import Applier
+from activities.payments.signatures import secrets_of, verify
+from models.database import Database
+from models.repositories import stripe_events
+from models.tables import StripeWebhookEvent
+from omium_core.errors import InvalidSignature
+from omium_core.settings import Settings
+from tests.billing_stripe.conftest import Deliver, credits, post, stored, tenant_row
+from tests.support.stripe_double import objects
+from tests.support.stripe_double.server import SECRET, signed
+from tests.support.tenants import add_tenant
+
+
+def succeeded(tenant: UUID | str | None, amount: int = 10_000, **more: Any) -> dict[str, Any]:
+    """A `payment_intent.succeeded` that no request of ours came before."""
+    mark = uuid4().hex
+    metadata = {} if tenant is None else {"tenant_id": str(tenant)}
+    thing = objects.intent(f"pi_{mark}", 1, {"amount": amount, "currency": "usd", "metadata": metadata})
+    thing |= {"status": "succeeded", "amount_received": amount, **more}
+    return objects.event(f"evt_{mark}", "payment_intent.succeeded", int(time.time()), thing)
+
+
+async def test_a_signed_payment_grants_with_nothing_else_known(
+    deliver: Deliver, database: Database, tenant: UUID
+) -> None:
+    event = succeeded(tenant, 2_550)
+    await deliver(event)
+    assert await credits(database, tenant) == 2_550
+    row = await stored(database, event["id"])
+    assert row is not None
+    assert (row.processed, row.processing_error, row.event_type) == (True, None, "payment_intent.succeeded")
+    assert row.event_data == event
+
+
+async def test_the_time_of_a_signature_is_now(stripe_side: httpx.AsyncClient, database: Database, tenant: UUID) -> None:
+    for seconds in (-310, 310, -86_400, 10**9):
+        event = succeeded(tenant)
+        answer = await post(stripe_side, event, at=int(time.time()) + seconds)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_SIGNATURE"), seconds
+        assert await stored(database, event["id"]) is None
+    for seconds in (-280, 280):
+        # clocks differ a little
+        answer = await post(stripe_side, succeeded(tenant), at=int(time.time()) + seconds)
+        assert (answer.status_code, answer.json()) == (200, {"received": True})
+
+
+async def test_what_is_not_signed_is_refused(
+    stripe_side: httpx.AsyncClient, database: Database, tenant: UUID, settings: Settings
+) -> None:
+    event = succeeded(tenant)
+    body, header = signed(event)
+    stamp, signature = header.split(",")
+    wrong = [
+        *(None, "", "nonsense", stamp, signature, f"{stamp},v0={signature[3:]}", f"{stamp},v1=", f"t=x,{signature}"),
+        *(f"t={'9' * 400},{signature}", f"{stamp},t=1,{signature}", f"{stamp},v1={'0' * 64}", f"t=-5,{signature}"),
+        signed(event, secret="whsec_another")[1],
+    ]
+    for header in wrong:
+        headers = {} if header is None else {"Stripe-Signature": header}
+        answer = await stripe_side.post("/webhooks/stripe", content=body, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_SIGNATURE"), header
+    # a body that was changed on its way
+    changed = body.replace(b"10000", b"99999")
+    headers = {"Stripe-Signature": f"{stamp},{signature}"}
+    assert (await stripe_side.post("/webhooks/stripe", content=changed, headers=headers)).status_code == 400
+    assert (await stripe_side.post("/webhooks/stripe", content=b"\xff", headers=headers)).status_code == 400
+    assert await stored(database, event["id"]) is None
+
+
+def test_one_of_several_signatures_and_secrets_is_enough() -> None:
+    body, header = signed({"id": "evt_1"})
+    stamp, right = header.split(",")
+    verify(body, f"{stamp},v1={'0' * 64},{right}", [SECRET], 300)
+    settings = Settings(stripe_webhook_secret=SecretStr(f"whsec_new, {SECRET}"))
+    verify(body, header, secrets_of(settings), 300)
+    with pytest.raises(InvalidSignature):
+        verify(body, header, ["whsec_new"], 300)
+
+
+async def test_signed_and_still_no_event(stripe_side: httpx.AsyncClient) -> None:
+    for thing in ([], "x", {}, {"id": 1, "type": "x"}, {"id": "e" * 300, "type": "x"}, {"id": "evt", "type": "\x00"}):
+        answer = await post(stripe_side, thing)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "MALFORMED_REQUEST"), thing
+    body, header = signed({})
+    assert body == b"{}"
+    answer = await stripe_side.post("/webhooks/stripe", content=b"", headers={"Stripe-Signature": header})
+    assert answer.status_code == 400
+
+
+async def test_stored_once_and_answered_each_time(
+    stripe_side: httpx.AsyncClient, applier: Applier, database: Database, tenant: UUID
+) -> None:
+    event = succeeded(tenant, 1_000)
+    answers = await asyncio.gather(*(post(stripe_side, event) for _ in range(8)))
+    assert {answer.status_code for answer in answers} == {200}
+    query = select(func.count()).where(col(StripeWebhookEvent.stripe_event_id) == event["id"])
+    async with database.system() as session:
+        assert (await session.execute(query)).scalar_one() == 1
+    # two workers at once, and once more
+    await asyncio.gather(*(applier.work_off(event["id"]) for _ in range(4)))
+    await applier.work_off(event["id"])
+    assert await credits(database, tenant) == 1_000
+
+
+async def test_what_was_stored_and_not_started_is_found(
+    stripe_side: httpx.AsyncClient, applier: Applier, database: Database, tenant: UUID
+) -> None:
+    """As when the API dies after the answer; Temporal is away in this test, so nobody started it."""
+    event = succeeded(tenant, 1_000)
+    await post(stripe_side, event)
+    async with database.system() as session:
+        left = await stripe_events.waiting(session, older_than=timedelta(0), limit=1000)
+    assert event["id"] in left
+    await applier.work_off(event["id"])
+    async with database.system() as session:
+        assert event["id"] not in await stripe_events.waiting(session, older_than=timedelta(0), limit=1000)
+    assert await credits(database, tenant) == 1_000
+
+
+async def test_killed_between_grant_and_mark(
+    stripe_side: httpx.AsyncClient, applier: Applier, database: Database, tenant: UUID
+) -> None:
+    event = succeeded(tenant, 1_000)
+    await post(stripe_side, event)
+    # what a worker did that died before it could say so
+    assert await applier._apply_event(event["id"], event) is not None
+    row = await stored(database, event["id"])
+    assert row is not None
+    assert row.processed_at is None
+    await applier.work_off(event["id"])
+    assert await credits(database, tenant) == 1_000
+
+
+async def test_what_belongs_to_nobody_is_kept(deliver: Deliver, database: Database) -> None:
+    for tenant in (None, uuid4(), "not a uuid"):
+        event = succeeded(tenant)
+        await deliver(event)
+        row = await stored(database, event["id"])
+        assert row is not None
+        assert (row.processed, row.processing_error) == (False, stripe_events.NO_TENANT)
+        assert row.processed_at is not None
+
+
+async def test_it_is_taken_up_again_when_somebody_is_known_by_it(
+    deliver: Deliver, applier: Applier, database: Database, tenant: UUID
+) -> None:
+    customer = f"cus_{uuid4().hex}"
+    early = succeeded(None, 1_000, customer=customer)
+    await deliver(early)
+    assert await credits(database, tenant) == 0
+    await deliver(succeeded(tenant, 2_000, customer=customer))
+    assert (await tenant_row(database, tenant)).stripe_customer_id == customer
+    async with database.system() as session:
+        assert early["id"] in await stripe_events.waiting(session, older_than=timedelta(0), limit=1000)
+    await applier.work_off(early["id"])
+    assert await credits(database, tenant) == 3_000
+
+
+async def test_what_cannot_be_booked_is_refused_once_and_for_all(
+    deliver: Deliver, database: Database, tenant: UUID
+) -> None:
+    amounts: tuple[Any, ...] = (-5, 0, "100", 10**18, 1.5, True)
+    wrong = [{"currency": "eur"}, {"currency": None}, {"id": None}, *({"amount_received": each} for each in amounts)]
+    for change in wrong:
+        event = succeeded(tenant, **change)
+        await deliver(event)
+        row = await stored(database, event["id"])
+        assert row is not None
+        assert (row.processed, row.processed_at is None) == (False, False)
+        assert row.processing_error
+    assert await credits(database, tenant) == 0
+
+
+async def test_signed_nonsense_never_fails(deliver: Deliver, database: Database, tenant: UUID) -> None:
+    """Whatever stands in a payload: it is applied, or refused with a word on it."""
+    whole = json.dumps(succeeded(tenant))
+    kinds = ("payment_intent.succeeded", "invoice.paid", "charge.refunded", "customer.subscription.updated")
+    for kind in (*kinds, "charge.dispute.closed", "checkout.session.completed"):
+        for data in (None, [], {}, {"object": None}, {"object": []}, {"object": {"id": "x", "items": 5, "lines": "y"}}):
+            event = json.loads(whole) | {"id": f"evt_{uuid4().hex}", "type": kind, "data": data}
+            await deliver(event)
+            row = await stored(database, event["id"])
+            assert row is not None
+            assert row.processed_at is not None
+            assert row.processed == (row.processing_error is None)
+    assert await credits(database, tenant) == 0
+
+
+async def test_what_says_nothing_here_is_done_at_once(
+    stripe_side: httpx.AsyncClient, applier: Applier, database: Database
+) -> None:
+    event = succeeded(None) | {"type": "product.created"}
+    await post(stripe_side, event)
+    await applier.work_off(event["id"])
+    row = await stored(database, event["id"])
+    assert row is not None
+    assert (row.processed, row.processing_error) == (True, None)
+
+
+async def test_payments_of_invoices_are_no_top_ups(deliver: Deliver, database: Database, tenant: UUID) -> None:
+    customer = f"cus_{uuid4().hex}"
+    await deliver(succeeded(tenant, 1_000, customer=customer))
+    for more in (
+        {"invoice": "in_1"},
+        {"description": "Subscription update"},
+        {"payment_details": {"order_reference": "in_1", "customer_reference": None}},
+    ):
+        await deliver(succeeded(None, 3_900, customer=customer, **more))
+    assert await credits(database, tenant) == 1_000
+    # who pays without a word is found by the customer
+    await deliver(succeeded(None, 500, customer=customer))
+    assert await credits(database, tenant) == 1_500
+
+
+async def test_a_customer_is_one_tenant(deliver: Deliver, database: Database, tenant: UUID) -> None:
+    other, customer = await add_tenant(database), f"cus_{uuid4().hex}"
+    await deliver(succeeded(tenant, 1_000, customer=customer), succeeded(other, 2_000, customer=customer))
+    assert (await credits(database, tenant), await credits(database, other)) == (1_000, 2_000)
+    assert (await tenant_row(database, other)).stripe_customer_id is None
+
+
+async def test_get_of_the_same_path_needs_a_key(stripe_side: httpx.AsyncClient, http: httpx.AsyncClient) -> None:
+    assert (await stripe_side.get("/webhooks/stripe")).status_code == 401
+    assert (await stripe_side.delete("/webhooks/stripe")).status_code == 401
+    assert (await http.get("/webhooks/stripe")).status_code == 422
