@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -29,11 +28,11 @@ from activities.connections.base import (
     RemoteRun,
     RemoteUnavailable,
     Target,
-    Tokens,
 )
 from activities.connections.book import ConnectionBook, NoSuchConnection, Services
 from activities.connections.failures import ExternalFailed, ExternalRefused, ExternalUnavailable, ExternalUnknown
 from activities.gateway.effects import EffectLog
+from activities.gateway.external_ends import NotThere, answer_of, not_there, run_of
 from activities.gateway.journal import LOOK_UP_PATIENCE, Answer, Call, Journal, journal_errors
 from activities.gateway.money import Quote, Till, tools_quote
 from activities.gateway.prices import Prices
@@ -81,10 +80,6 @@ class _Wish:
     options: JsonObject
     harmless: bool
     progress: Callable[[str], None]
-
-
-class _NotThere(Exception):
-    """The journal has no end of this run."""
 
 
 class ExternalAgents:
@@ -244,14 +239,14 @@ class ExternalAgents:
         """How the run ended, from the journal or from the service, and whether we asked it to."""
         call = self._call(wish)
         try:
-            return _read(await self._door.journal.answer(self._session, call, number, _not_there))
-        except _NotThere:
+            return run_of(await self._door.journal.answer(self._session, call, number, not_there))
+        except NotThere:
             target, _ = await self._open(wish)
             quote = replace(await self._quote(target), begun=True)
             # an earlier attempt may have held it: it is ours now
             await self._hold(wish, number, quote)
             run = await self._followed(wish, kickoff_id)
-        answer = _answer(call, run, by_us=False)
+        answer = answer_of(call, run, by_us=False)
 
         async def make() -> Answer:
             return answer
@@ -259,7 +254,7 @@ class ExternalAgents:
         async def quoted(_: Prices) -> Quote:
             return quote
 
-        return _read(await self._door.journal.answer(self._session, call, number, make, quoted))
+        return run_of(await self._door.journal.answer(self._session, call, number, make, quoted))
 
     async def _followed(self, wish: _Wish, kickoff_id: str) -> RemoteRun:
         """Looks at the run until it is over; what cannot be reached is waited for."""
@@ -304,7 +299,7 @@ class ExternalAgents:
             # it may have been quicker
             ended = run if run.phase == "succeeded" else RemoteRun("cancelled", "cancelled", tokens=run.tokens)
             call = self._call(wish)
-            answer = _answer(call, ended, by_us=ended is not run)
+            answer = answer_of(call, ended, by_us=ended is not run)
             quote = await self._quote(target)
             await self._door.journal.keep(self._session, call, number, answer, quote)
 
@@ -388,20 +383,3 @@ class ExternalAgents:
         step = self._session.step
         parts = f"external/{step.execution_id}/{step.lineage}/{step.step_index}/{number}"
         return hashlib.sha256(parts.encode()).hexdigest()[:32]
-
-
-async def _not_there() -> Answer:
-    raise _NotThere
-
-
-def _answer(call: Call, run: RemoteRun, *, by_us: bool) -> Answer:
-    tokens = run.tokens or Tokens()
-    document = {**asdict(run), "by_us": by_us}
-    return Answer(json.dumps(document).encode(), "application/json", call.name, tokens.input, tokens.output)
-
-
-def _read(answer: Answer) -> tuple[RemoteRun, bool]:
-    document = json.loads(answer.body)
-    by_us = bool(document.pop("by_us"))
-    tokens = document.pop("tokens")
-    return RemoteRun(**document, tokens=None if tokens is None else Tokens(**tokens)), by_us

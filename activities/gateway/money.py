@@ -166,9 +166,7 @@ class Till:
         if not quote.most:
             return
         try:
-            await release(
-                self._database, session.tenant_id, call, attempt=session.attempt, patience=RELEASE_PATIENCE
-            )
+            await release(self._database, session.tenant_id, call, attempt=session.attempt, patience=RELEASE_PATIENCE)
         except Exception as error:
             if not is_database_away(error):
                 raise

@@ -137,6 +137,16 @@ async def test_fresh_hold_is_left_to_its_worker(holder: Holder) -> None:
     assert await holder.held() == 100
 
 
+async def test_holds_of_another_tenant_are_left_alone(holder: Holder) -> None:
+    await holder.hold(await holder.begin())
+    await holder.set(Execution, status="failed")
+    other = await add_tenant(holder.database)
+    for owner, bound_to in ((other, holder.tenant), (holder.tenant, other)):
+        async with holder.database.transaction(owner) as db:
+            assert (await BookkeepingRepository(db, bound_to).sweep(now(), now())).released == 0
+    assert (await holder.account()).held == 100
+
+
 async def test_answer_that_was_journaled_is_settled_by_the_journal(holder: Holder) -> None:
     call = await holder.hold(await holder.begin())
     entry = JournalEntry(

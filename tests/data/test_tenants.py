@@ -16,6 +16,7 @@ from models.database import Database
 from models.repositories.approvals import ApprovalRepository
 from models.repositories.audit import AuditRepository
 from models.repositories.base import Listing, Page, Repository
+from models.repositories.bookkeeping import BookkeepingRepository
 from models.repositories.checkpoints import CheckpointRepository
 from models.repositories.connections import ConnectionRepository
 from models.repositories.consensus import ConsensusRepository
@@ -26,10 +27,11 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.idempotency import IdempotencyRepository
-from models.repositories.journal import JournalRepository, StepKey
+from models.repositories.journal import JournalRepository, Known, StepKey
 from models.repositories.lineages import LineageRepository, Path
 from models.repositories.notifications import NotificationRepository
 from models.repositories.policies import PolicyRepository
+from models.repositories.prices import PriceRepository
 from models.repositories.recovery import RecoveryRepository
 from models.repositories.rollbacks import RollbackRepository
 from models.repositories.targets import TargetRepository
@@ -153,6 +155,7 @@ WRITES = {
     (RecoveryRepository, "drop"),
     (IdempotencyRepository, "claim"),
     (JournalRepository, "write"),
+    (JournalRepository, "mark_used"),
     (WorkflowRepository, "add"),
 }
 #: Methods that find nothing here; what they find of another tenant has a test of its own.
@@ -163,6 +166,9 @@ APART = {
     *((DataRequestRepository, name) for name in ("get", "newest", "open", "list", "add")),
     *((PersonRepository, name) for name in ("get", "forget")),
     *((TenantSettings, name) for name in ("get", "change")),
+    # tests/data/test_prices.py, tests/data/test_bookkeeping.py
+    *((PriceRepository, name) for name in ("newest", "versions")),
+    *((BookkeepingRepository, name) for name in ("sweep", "charge_storage")),
 }
 
 
@@ -217,8 +223,8 @@ def is_there(answer: Any) -> bool:
         return bool(answer.rows)
     if isinstance(answer, Path):
         return bool(answer.steps)
-    if isinstance(answer, tuple):  # the fence and the journaled answer
-        return answer != (0, None)
+    if isinstance(answer, Known):
+        return answer.attempt > 0 or answer.entry is not None
     return bool(answer)
 
 

@@ -6,31 +6,24 @@ import asyncio
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import httpx
 import openai
 import pytest
-from sqlalchemy import select, text
-from sqlmodel import col
+from sqlalchemy import text
 
 from activities.adapters.base import ToolFailed, Unaffordable
 from activities.gateway.bounds import bound
 from activities.gateway.session import StepSession
 from models.repositories.journal import JournalRepository, StepKey
-from models.repositories.ledger import LedgerRepository, Movement
-from models.repositories.prices import add_price
-from models.tables import Budget, LedgerEntry, Price
-from models.tables.base import now
 from omium_core.credits import MICRO
 from tests.gateway.conftest import MakeScene
 from tests.gateway.support import Scene, chat, chat_request, completion, in_thread, odd_provider, running_scene, text_of
 from tests.support.database import PostgresServer, Rows
 from tests.support.loopback import wait_until
 from tests.support.model_server import ModelServer
-from tests.support.tenants import add_tenant
+from tests.support.purse import INPUT, OUTPUT, Purse, new_purse
 
-INPUT, OUTPUT = 3, 7
 done: list[str] = []
 
 
@@ -45,60 +38,6 @@ def break_down(reason: str) -> str:
     raise ToolFailed(reason)
 
 
-class Purse:
-    """A tenant of its own, with its credits and its prices."""
-
-    def __init__(self, rows: Rows) -> None:
-        self.rows = rows
-
-    def grant(self, micro: int) -> None:
-        tenant = self.rows.tenant_id
-        self.rows.run(lambda db: LedgerRepository(db, tenant).grant(Movement(f"g{now()}", micro, "purchase")))
-
-    def price(self, kind: str, name: str, **price: Any) -> UUID:
-        async def work() -> UUID:
-            async with self.rows.database.system() as db:
-                row = Price(tenant_id=self.rows.tenant_id, kind=kind, name=name, **price)
-                return (await add_price(db, row)).id
-
-        return self.rows.wait(work())
-
-    def price_model(self, name: str = "m", factor: int = 1) -> UUID:
-        return self.price("model", name, input_per_1m=INPUT * factor, output_per_1m=OUTPUT * factor)
-
-    def limit(self, micro: int) -> UUID:
-        budget = Budget(tenant_id=self.rows.tenant_id, scope="tenant", amount=micro, period_start=now().date())
-
-        async def work(db: Any) -> UUID:
-            db.add(budget)
-            await db.flush()
-            return budget.id
-
-        return self.rows.run(work)
-
-    @property
-    def stands(self) -> tuple[int, int, int]:
-        """Available, held, spent."""
-        account = self.rows.run(lambda db: LedgerRepository(db, self.rows.tenant_id).account())
-        return account.available, account.held, account.spent
-
-    @property
-    def entries(self) -> list[LedgerEntry]:
-        async def work(db: Any) -> list[LedgerEntry]:
-            return list((await db.execute(select(LedgerEntry).order_by(col(LedgerEntry.number)))).scalars())
-
-        return self.rows.run(work)
-
-    @property
-    def kinds(self) -> list[str]:
-        return [entry.kind for entry in self.entries]
-
-    @property
-    def settled(self) -> LedgerEntry:
-        (entry,) = (entry for entry in self.entries if entry.kind == "settle")
-        return entry
-
-
 @pytest.fixture(scope="module")
 def enforcing(rows: Rows, _model_server: ModelServer, postgres: PostgresServer) -> Iterator[Scene]:
     settings = {"billing_enforced": True, "tools": [book, break_down]}
@@ -108,10 +47,8 @@ def enforcing(rows: Rows, _model_server: ModelServer, postgres: PostgresServer) 
 
 @pytest.fixture
 def purse(postgres: PostgresServer) -> Iterator[Purse]:
-    rows = Rows(postgres.url)
-    rows.tenant_id = rows.wait(add_tenant(rows.database))
-    yield Purse(rows)
-    rows.close()
+    with new_purse(postgres.url) as purse:
+        yield purse
 
 
 @pytest.fixture
