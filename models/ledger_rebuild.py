@@ -17,7 +17,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.database import Database
 from models.ledger_replay import Books, Terms
-from models.repositories.ledger import PRIORITIES
 from models.tables import Budget, CreditAccount, CreditGrant, CreditHold, LedgerEntry, Tenant
 from models.tables.base import now
 from omium_core.credits import MICRO
@@ -178,7 +177,7 @@ async def _repair(db: AsyncSession, tenant_id: UUID, lots: Sequence[CreditGrant]
             tenant_id=tenant_id,
             source=entry.source,
             reference=entry.reference,
-            priority=lot.terms.priority or PRIORITIES.get(entry.source, 0),
+            priority=lot.terms.priority,
             expires_at=lot.terms.expires_at,
             amount=lot.amount,
             remaining=lot.remaining,

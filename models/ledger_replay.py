@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from models.repositories.ledger import PRIORITIES
+
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -27,9 +29,10 @@ class Entry(Protocol):
     balance_after: int
     grant_id: UUID | None
     hold_id: UUID | None
+    source: str | None
     reference: str | None
     created_at: datetime
-    metadata: Any
+    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,6 @@ class Books:
 
 def _agreed(entry: Entry) -> Terms:
     """What the entry says of a lot whose row is gone."""
-    told = entry.metadata if isinstance(entry.metadata, dict) else {}
-    expires = told.get("expires_at")
-    return Terms(int(told.get("priority", 0)), datetime.fromisoformat(expires) if expires else None)
+    expires = entry.metadata.get("expires_at")
+    priority = entry.metadata.get("priority", PRIORITIES.get(entry.source or "", 0))
+    return Terms(int(priority), datetime.fromisoformat(expires) if expires else None)

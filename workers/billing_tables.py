@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from omium_core.credits import to_credits
 
 _LEGS = ("available", "held", "spent", "outside")
 _KINDS = ("model", "tool", "step", "storage")
+_PIPE_WIDTH = 240
 _AMOUNTS = ("per_call", "input_per_1m", "cached_per_1m", "output_per_1m")
 
 
@@ -44,7 +46,7 @@ def rebuilt_as_json(found: Sequence[Rebuilt]) -> dict[str, Any]:
 
 def show_rebuilt(found: Sequence[Rebuilt]) -> None:
     """The books of all tenants, and every difference."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     table = _table("tenant", "entries", *_LEGS, "sum", "differences")
     for one in found:
         legs = [getattr(one.books, name) for name in _LEGS]
@@ -81,11 +83,16 @@ def show_prices(found: Sequence[dict[str, Any]]) -> None:
             price["tenant_id"] or "all",
             "withdrawn" if price["withdrawn"] else "yes" if price["current"] else "no",
         )
-    Console(highlight=False, soft_wrap=True).print(table if table.row_count else "No prices.")
+    _console().print(table if table.row_count else "No prices.")
 
 
 def _left(one: Rebuilt) -> bool:
     return any(not (one.repaired and each.repairable) for each in one.differences)
+
+
+def _console() -> Console:
+    # ids stay whole where no terminal says how wide it is, for `grep` and `cut`
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
 
 
 def _table(*columns: str) -> Table:

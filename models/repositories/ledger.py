@@ -150,9 +150,16 @@ class LedgerRepository(Repository):
         self, movement: Movement, *, expires_at: datetime | None = None, priority: int | None = None
     ) -> bool:
         """A lot of credits comes in. False if it came before."""
+        priority = PRIORITIES[movement.source] if priority is None else priority
+        told = _told(movement)
+        # the terms of the lot, so that the entries alone say what there is
+        if priority != PRIORITIES[movement.source]:
+            told["metadata"] = {**told["metadata"], "priority": priority}
+        if expires_at is not None:
+            told["metadata"] = {**told["metadata"], "expires_at": expires_at.isoformat()}
         values = {
-            "entry": self._entry({**_told(movement), "available": movement.amount}),
-            "priority": PRIORITIES[movement.source] if priority is None else priority,
+            "entry": self._entry({**told, "available": movement.amount}),
+            "priority": priority,
             "expires": expires_at,
         }
         return bool((await self.session.execute(_GRANT, values)).scalar_one())
