@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -158,7 +159,7 @@ async def test_a_step_is_measured_with_its_checkpoint(run: Run) -> None:
     assert (step.llm_model, step.llm_provider, step.tool_failures) == ("openai/gpt", "openai", 1)
     assert (step.checkpoint_bytes, step.checkpoint_overhead_us, step.wait_time_ms) == (100, 1500, None)
     assert step.duration_ms >= 0
-    assert step.cost_usd == pytest.approx(0.05, abs=1e-4)
+    assert step.cost_usd == Decimal("0.0500")
     # at once, although the run goes on
     assert await run.told() == (2, 40, 5_000_008)
     assert (await run.measured()).status == "running"
