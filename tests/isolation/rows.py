@@ -29,7 +29,7 @@ from tests.support.tenants import add_execution
 #: Kept by the platform for itself, and nothing that a route shows.
 APART = {"tenant_keys", "audit_pending", "audit_chain", "audit_heads", "api_usage"}
 #: Once written, they stay.
-APPEND_ONLY = {"audit_logs"}
+APPEND_ONLY = {"audit_logs", "ledger_entries"}
 DEFINITION = {
     "nodes": [{"id": "say", "type": "template", "template": "x", "output": "text"}],
     "edges": [{"from": "START", "to": "say"}, {"from": "say", "to": "END"}],
@@ -47,6 +47,12 @@ GIVEN: dict[str, dict[str, Any]] = {
     "execution_policy_versions": {"policy_config": {"max_retries": 1}},
     "schedules": {"cron": ["0 0 1 1 *"]},
     "webhook_endpoints": {"events": ["execution.*"], "enabled": False},
+    "credit_accounts": dict.fromkeys(("available", "held", "spent", "outside"), 0),
+    "ledger_entries": {"kind": "settle", "available": 0, "held": 0, "spent": 1, "outside": -1},
+    # the tenant's own, which has no id of its own
+    "budgets": {"scope_id": None},
+    "parked_runs": {"reason": "credits"},
+    "billing_notices": {"kind": "credits.low", "sent_at": datetime(2026, 1, 1, tzinfo=UTC), "data": {}},
     "audit_logs": {"action": "workflow.create", "resource_type": "workflow"},
 }
 #: Columns that hold a word of the platform's, although no check says so.

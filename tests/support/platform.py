@@ -59,10 +59,10 @@ class Platform:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
-    def start(self, workflow: Mapping[str, Any] | str, inputs: Mapping[str, Any]) -> str:
-        """Id of a new execution."""
+    def start(self, workflow: Mapping[str, Any] | str, inputs: Mapping[str, Any], **more: Any) -> str:
+        """Id of a new execution. `more` are other fields of the request."""
         workflow_id = workflow if isinstance(workflow, str) else self.register(workflow)
-        answer = self.http.post(f"/workflows/{workflow_id}/execute", json={"inputs": dict(inputs)})
+        answer = self.http.post(f"/workflows/{workflow_id}/execute", json={"inputs": dict(inputs), **more})
         assert answer.status_code == 201, answer.text
         return str(answer.json()["execution_id"])
 

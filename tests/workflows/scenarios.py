@@ -26,7 +26,7 @@ from tests.support.sealed import StackKeys, opened
 
 HISTORIES = Path(__file__).parent / "histories"
 #: What the worker of these runs serves.
-SERVED = {"OMIUM_FRAMEWORKS": "langgraph,crewai,flow"}
+SERVED = {"OMIUM_FRAMEWORKS": "langgraph,crewai,flow", "OMIUM_DEFAULT_PRICE": '{"per_call": 1}'}
 #: Part of every input, prompt, answer and error text of the scenarios; none of these belongs into a history.
 CANARY = "canary"
 
@@ -234,6 +234,13 @@ async def _record_steered(
     }
     platform.model.set_script([{**ANSWER, "times": 1}, refusal, ANSWER])
     found["recovered"] = await told(platform.start(_with(GRAPH, policies={"recovery": {"rules": [rule]}}), INPUTS))
+
+    platform.model.set_script([ANSWER])
+    execution_id = platform.start(GRAPH, INPUTS, budget=1.5)
+    platform.wait_for_status(execution_id, ["paused"])
+    raised = platform.http.put(f"/executions/{execution_id}/budget", json={"amount": 10})
+    assert raised.status_code == 200, raised.text
+    found["parked"] = await told(execution_id)
 
     platform.model.set_script([ANSWER])
     found["flow"] = await told(platform.start(FLOW, INPUTS))
