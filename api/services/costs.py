@@ -24,6 +24,7 @@ from api.schemas.billing import (
     Wasted,
 )
 from api.wiring import Wiring
+from models.repositories.budgets import BudgetRepository
 from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
@@ -56,7 +57,8 @@ class CostService:
             agents = await history.agents(execution_id)
             forks = await history.forks(execution_id)
             used = await JournalRepository(session, tenant).usage([fork.id for fork in forks])
-            budget = await spending.budget(execution.root_id or execution.id)
+            budgets = BudgetRepository(session, tenant)
+            budget = await budgets.find("execution", execution.root_id or execution.id)
         judged = judge(charges, agents, execution)
         return CostsView(
             execution_id=execution_id,

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select, text
-from sqlmodel import col
+from sqlalchemy import text
 
 from models.repositories.base import Repository
-from models.tables import Budget
 
 #: What usage can be grouped by: the key of a group, and the name that goes with it.
 GROUPS = {
@@ -93,8 +91,7 @@ class SpentGroup:
     spent: Spent
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """A part of the groups, and what all of them come to."""
 
     groups: Sequence[SpentGroup]
@@ -141,13 +138,6 @@ class SpendingRepository(Repository):
         """The calls and fees of a run."""
         values = {"tenant": self.tenant_id, "execution": execution_id}
         return [CallCharge(*row) for row in (await self.session.execute(_CHARGES, values)).all()]
-
-    async def budget(self, root_id: UUID) -> Budget | None:
-        """The budget that a run shares with its forks."""
-        query = select(Budget).where(
-            col(Budget.tenant_id) == self.tenant_id, col(Budget.scope) == "execution", col(Budget.scope_id) == root_id
-        )
-        return (await self.session.execute(query)).scalars().first()
 
 
 def _spent(values: Sequence[Any]) -> Spent:

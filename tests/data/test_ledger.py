@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from asyncpg import PostgresError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -123,3 +124,23 @@ async def test_entries_stay_as_they_are(database: Database, payer: UUID) -> None
         with pytest.raises(DBAPIError, match="permission denied"):
             async with database.transaction(payer) as db:
                 await db.execute(text(change))
+
+
+async def test_credits_of_another_tenant_are_out_of_reach(database: Database, payer: UUID) -> None:
+    await grant(database, payer, 1000)
+    other = await add_tenant(database)
+    async with database.transaction(other) as db:
+        assert (await LedgerRepository(db, payer).account()).available == 0
+        assert await LedgerRepository(db, payer).expire() == 0
+    key = call()
+    for change in ("grant", "take", "settle", "charge"):
+        arguments: dict[str, tuple[object, ...]] = {
+            "grant": (Movement("x", 1, "gift"),),
+            "take": (Movement("x", 1, "refund"),),
+            "settle": (key, Charge(1, "model")),
+            "charge": ("x", Charge(1, "step")),
+        }
+        with pytest.raises((DBAPIError, PostgresError), match="row-level security"):
+            async with database.transaction(other) as db:
+                await getattr(LedgerRepository(db, payer), change)(*arguments[change])
+    assert await stands(database, payer) == (1000, 0, 0, -1000)

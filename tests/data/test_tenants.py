@@ -28,6 +28,7 @@ from models.repositories.failures import FailureRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.idempotency import IdempotencyRepository
 from models.repositories.journal import JournalRepository, Known, StepKey
+from models.repositories.ledger import LedgerRepository
 from models.repositories.lineages import LineageRepository, Path
 from models.repositories.notifications import NotificationRepository
 from models.repositories.policies import PolicyRepository
@@ -166,6 +167,8 @@ APART = {
     *((DataRequestRepository, name) for name in ("get", "newest", "open", "list", "add")),
     *((PersonRepository, name) for name in ("get", "forget")),
     *((TenantSettings, name) for name in ("get", "change")),
+    # tests/data/test_ledger.py
+    *((LedgerRepository, name) for name in ("account", "charge", "expire", "grant", "settle", "take")),
     # tests/data/test_prices.py, tests/data/test_bookkeeping.py
     *((PriceRepository, name) for name in ("newest", "versions")),
     *((BookkeepingRepository, name) for name in ("sweep", "charge_storage")),
