@@ -24,7 +24,6 @@ from omium_core.errors import (
 from omium_core.settings import Settings
 
 Object = dict[str, Any]
-_PAGE = 100
 #: Tries beyond the first, with pauses of half a second and more between them.
 _RETRIES = 2
 
@@ -45,7 +44,9 @@ def needed(api: StripeApi | None) -> StripeApi:
 
 
 class StripeApi:
-    """Belongs to one event loop. Each method is one request, but for the lists."""
+    """Belongs to one event loop. Each method is one request, but for the lists, which take `page` rows at a time."""
+
+    page = 100
 
     def __init__(self, key: str, base: str, timeout: float) -> None:
         stripe.enable_telemetry = False
@@ -133,11 +134,10 @@ class StripeApi:
     def subscriptions(self) -> AsyncIterator[Object]:
         return self._all(self._v1.subscriptions, {"status": "all"})
 
-    @staticmethod
-    async def _all(service: Any, params: Mapping[str, Any]) -> AsyncIterator[Object]:
+    async def _all(self, service: Any, params: Mapping[str, Any]) -> AsyncIterator[Object]:
         after: dict[str, str] = {}
         while True:
-            page = await _ask(service.list_async({**params, "limit": _PAGE, **after}))
+            page = await _ask(service.list_async({**params, "limit": self.page, **after}))
             for row in page["data"]:
                 yield row
             if not page["has_more"] or not page["data"]:
