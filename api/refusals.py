@@ -30,6 +30,7 @@ class ErrorAnswer(BaseModel):
 _MEANINGS = {
     400: "The request cannot be read (no JSON, no UTF-8), or names a time that makes no sense",
     401: "Nobody is signed in, or the key is not valid (any more)",
+    402: "There is no money for it: no credits, no room in a budget, or a card that was declined",
     403: "The caller may not do this",
     404: "There is no such thing, or it belongs to somebody else",
     409: "The thing is in a state in which this cannot be done, or the Idempotency-Key was used for another request",
@@ -49,6 +50,8 @@ _EVERYWHERE = (400, 414, 431, 500)
 _OUTSIDE = re.compile(
     r"/external-connections/\{connection_id\}/(inputs|execute|status)(/|$)|/billing/(topup|subscription|portal|invoices)$"
 )
+#: What begins runs, or charges a card.
+_PAID = re.compile(r"/(executions|execute|fork|retry|topup|subscription)$")
 
 _SECONDS = {"schema": {"type": "integer"}, "description": "Seconds after which to come again"}
 _HEADERS: dict[int, dict[str, Any]] = {
@@ -82,10 +85,12 @@ def describe_refusals(app: FastAPI, prefix: str) -> None:
         components["responses"] = {_name(status): _refusal(status) for status in _MEANINGS}
         for path, operations in document["paths"].items():
             statuses = [status for status in _MEANINGS if status != 424 or _OUTSIDE.search(path)]
-            for operation in operations.values():
+            for method, operation in operations.items():
+                is_paid = method != "get" and _PAID.search(path)
                 operation["responses"] |= {
                     str(status): {"$ref": f"#/components/responses/{_name(status)}"}
                     for status in (statuses if path.startswith(prefix) else _EVERYWHERE)
+                    if status != 402 or is_paid
                 }
         return document
 

@@ -7,6 +7,7 @@ dies before it noted whom it told leaves them to the next.
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from uuid import UUID
 
@@ -30,6 +31,8 @@ PARKED = Gauge("omium_parked_runs", "Runs that wait for money", ["reason"])
 
 _LOCK = 0x66756E6473  # "funds", for pg_try_advisory_xact_lock
 EVERY = 1.0
+#: Seconds between two counts of those that wait, for the metrics.
+COUNT_EVERY = 15.0
 #: Seconds that a run has to hear of it.
 _PATIENCE = timedelta(seconds=5)
 
@@ -39,6 +42,7 @@ class Funds:
         self._client = client
         self._database = database
         self._enforced = settings.enforces_credits
+        self._count_next = 0.0
 
     async def run(self) -> None:
         """For ever, every second. What goes wrong here ends no run: it is logged, and tried again."""
@@ -55,8 +59,10 @@ class Funds:
     async def once(self) -> None:
         """Wakes all that could pay now."""
         async with self._database.system() as db:
-            for reason, count in (await count_parked(db)).items():
-                PARKED.labels(reason).set(count)
+            if time.monotonic() >= self._count_next:
+                self._count_next = time.monotonic() + COUNT_EVERY
+                for reason, count in (await count_parked(db)).items():
+                    PARKED.labels(reason).set(count)
             tenants = await tenants_who_could_pay(db, enforced=self._enforced)
             if not tenants:
                 return
