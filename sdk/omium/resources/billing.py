@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from omium.calls import ClientT, Request, Resource, operation
+from omium.calls import ClientT, Request, operation
+from omium.resources.billing_payments import BillingPayments
 from omium.types import Balance, CreditUsagePage, Prices, TransactionPage, Usage
 
 Period = Literal["day", "week", "month", "year", "all"]
 GroupBy = Literal["day", "model", "tool", "workflow", "api_key", "execution", "agent", "type"]
 
 
-class Billing(Resource[ClientT]):
+class Billing(BillingPayments[ClientT]):
     """The credits of the tenant."""
 
     @operation

@@ -66,6 +66,15 @@ from omium.types.keys import Quota as Quota
 from omium.types.keys import Quotas as Quotas
 from omium.types.keys import RequestLimit as RequestLimit
 from omium.types.keys import RotatedApiKey as RotatedApiKey
+from omium.types.payments import AutoTopUp as AutoTopUp
+from omium.types.payments import Checkout as Checkout
+from omium.types.payments import Invoice as Invoice
+from omium.types.payments import InvoicePage as InvoicePage
+from omium.types.payments import Plan as Plan
+from omium.types.payments import Plans as Plans
+from omium.types.payments import Portal as Portal
+from omium.types.payments import Subscription as Subscription
+from omium.types.payments import TopUp as TopUp
 from omium.types.people import Invitation as Invitation
 from omium.types.people import InvitationPage as InvitationPage
 from omium.types.people import Me as Me
