@@ -102,7 +102,7 @@ class Reconciler:
         return intent(row) if row.get("status") == "succeeded" else None
 
     def _standing(self, row: Mapping[str, Any], at: datetime) -> Fact:
-        """A subscription as it is now. An event that comes later tells of a later time, if of anything."""
-        seconds = int(at.astimezone(UTC).timestamp())
+        """A subscription as it is now. What happens within this second may be missing, so it counts as of the one before."""
+        seconds = int(at.astimezone(UTC).timestamp()) - 1
         kind = "customer.subscription.updated"
         return subscription(row, self._applier.plans, kind=kind, event_id="reconciled", at=seconds)

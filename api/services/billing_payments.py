@@ -11,7 +11,7 @@ from activities.payments.client import StripeApi, needed
 from activities.payments.customers import ADDRESS, customer_of
 from activities.payments.plans import LEAST_CENTS, MICRO_PER_CENT, PLANS, PlanBook
 from activities.payments.reading import moment
-from activities.payments.standing import Standing
+from activities.payments.standing import LIVE, Standing
 from activities.payments.subscribing import Subscriptions
 from api.auth.principal import Principal
 from api.schemas.billing_payments import (
@@ -71,7 +71,8 @@ class PaymentService:
 
     async def plans(self, caller: Principal) -> PlanList:
         """Works without Stripe."""
-        current = (await self.subscription(caller)).plan
+        held = await self.subscription(caller)
+        current = held.plan if held.status in LIVE else None
         shown = [
             PlanView(
                 name=plan.name,  # type: ignore[arg-type]
