@@ -26,7 +26,7 @@ from activities.gateway.money import FREE_OF_CHARGE, Quote, Quoting, Till
 from activities.gateway.session import StepSession
 from models.database import Database, is_database_away
 from models.pricing import Used
-from models.repositories.journal import JournalRepository, Known, StepKey
+from models.repositories.journal import JournalRepository, Known, StepKey, look_up
 from models.repositories.ledger import CallKey, Charge, LedgerRepository
 from models.tables import JournalEntry
 
@@ -174,20 +174,19 @@ class Journal:
         make: Callable[[], Awaitable[Answer]],
         quoting: Quoting | None,
     ) -> Answer:
-        known = await self._patiently(
-            session,
-            lambda db: JournalRepository(db, session.tenant_id).look_up(session.step, call.hash, key.occurrence),
-            LOOK_UP_PATIENCE,
-        )
-        entry = known.entry
-        if entry is not None:
+        with journal_errors():
+            known = await look_up(
+                self._database, session.tenant_id, session.step, call.hash, key.occurrence, patience=LOOK_UP_PATIENCE
+            )
+        found = known.answer
+        if found is not None:
             return Answer(
-                body=zstandard.decompress(entry.answer),
-                content_type=entry.content_type,
-                name=entry.name,
-                input_tokens=entry.input_tokens,
-                output_tokens=entry.output_tokens,
-                cost=entry.cost,
+                body=found.body,
+                content_type=found.content_type,
+                name=found.name,
+                input_tokens=found.input_tokens,
+                output_tokens=found.output_tokens,
+                cost=found.cost,
                 replayed=True,
             )
         if known.attempt != session.attempt:

@@ -6,19 +6,47 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, text
+import zstandard
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col
 
+from models.database import Database
 from models.repositories.base import Repository
-from models.tables import Agent, JournalEntry, Price
+from models.tables import JournalEntry
 
+# Every call pays for this. Row security shows the tenant's own prices and those for all.
+_LOOK_UP = """
+SELECT coalesce((SELECT max(number) FROM prices), 0) AS newest_price, a.attempt, a.name AS step_name,
+       j.answer, j.content_type, j.name, j.input_tokens, j.output_tokens, j.cost
+FROM (SELECT) AS one
+LEFT JOIN agents a ON a.tenant_id = $1 AND a.execution_id = $2 AND a.lineage = $3 AND a.step_index = $4
+LEFT JOIN call_journal j ON j.tenant_id = $1 AND j.execution_id = $2 AND j.lineage = $3 AND j.step_index = $4
+    AND j.request_hash = $5 AND j.occurrence = $6
+"""
 _USE = text("""
 UPDATE call_journal SET used_by = CAST(:attempt AS int)
 FROM unnest(CAST(:hashes AS text[]), CAST(:occurrences AS int[])) AS used (request_hash, occurrence)
 WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
   AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND used_by < CAST(:attempt AS int)
   AND call_journal.request_hash = used.request_hash AND call_journal.occurrence = used.occurrence
+""")
+
+#: Charges of a run and of none of its steps have neither lineage nor step. A run from before there was a ledger has no charges
+#: at all, and cost what the journal says.
+_USAGE = text("""
+SELECT execution_id, lineage, step_index, sum(model_calls), sum(tool_calls), sum(tokens), sum(cost) FROM (
+    SELECT execution_id, lineage, step_index, (kind = 'model')::int AS model_calls,
+           (kind <> 'model')::int AS tool_calls, CAST(input_tokens AS bigint) + output_tokens AS tokens,
+           CASE WHEN execution_id IN (
+               SELECT l.execution_id FROM ledger_entries l
+               WHERE l.tenant_id = :tenant AND l.execution_id = ANY(:executions) AND l.kind = 'settle'
+           ) THEN 0 ELSE cost END AS cost
+    FROM call_journal WHERE tenant_id = :tenant AND execution_id = ANY(:executions)
+    UNION ALL
+    SELECT execution_id, coalesce(lineage, -1), coalesce(step_index, -1), 0, 0, 0, spent
+    FROM ledger_entries WHERE tenant_id = :tenant AND execution_id = ANY(:executions) AND kind = 'settle'
+) AS called
+GROUP BY execution_id, lineage, step_index
 """)
 
 
@@ -45,61 +73,43 @@ class StepUsage:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known before a call: the step's newest `attempt` (the fence) and its name, and the number of the newest price."""
+    """What is known before a call: the step's newest `attempt` (the fence) and its name, the number of the newest price that
+    concerns the tenant, and the `answer` if the call was made before."""
 
     attempt: int
     step_name: str
     newest_price: int
-    entry: JournalEntry | None
+    answer: JournaledAnswer | None
 
 
-#: Charges of a run and of none of its steps have neither lineage nor step. A run from before there was a ledger has no charges
-#: at all, and cost what the journal says.
-_USAGE = text("""
-SELECT execution_id, lineage, step_index, sum(model_calls), sum(tool_calls), sum(tokens), sum(cost) FROM (
-    SELECT execution_id, lineage, step_index, (kind = 'model')::int AS model_calls,
-           (kind <> 'model')::int AS tool_calls, CAST(input_tokens AS bigint) + output_tokens AS tokens,
-           CASE WHEN execution_id IN (
-               SELECT l.execution_id FROM ledger_entries l
-               WHERE l.tenant_id = :tenant AND l.execution_id = ANY(:executions) AND l.kind = 'settle'
-           ) THEN 0 ELSE cost END AS cost
-    FROM call_journal WHERE tenant_id = :tenant AND execution_id = ANY(:executions)
-    UNION ALL
-    SELECT execution_id, coalesce(lineage, -1), coalesce(step_index, -1), 0, 0, 0, spent
-    FROM ledger_entries WHERE tenant_id = :tenant AND execution_id = ANY(:executions) AND kind = 'settle'
-) AS called
-GROUP BY execution_id, lineage, step_index
-""")
+@dataclass(frozen=True)
+class JournaledAnswer:
+    """An answer as it was given (`body`), to what `name` says, with what it took."""
+
+    body: bytes
+    content_type: str
+    name: str
+    input_tokens: int
+    output_tokens: int
+    cost: int
+
+
+async def look_up(
+    database: Database, tenant_id: UUID, step: StepKey, request_hash: str, occurrence: int, *, patience: float = 60.0
+) -> Known:
+    """The journaled answer to a call, and what decides whether it may be made, in one round trip."""
+    cipher = await database.cipher(tenant_id, patience=patience)
+    values = (tenant_id, step.execution_id, step.lineage, step.step_index, request_hash, occurrence)
+    row = await database.patient_row(tenant_id, _LOOK_UP, *values, patience=patience)
+    answer = None
+    if row["answer"] is not None:
+        body = zstandard.decompress(cipher.open(row["answer"]))
+        given = (row[name] for name in ("content_type", "name", "input_tokens", "output_tokens", "cost"))
+        answer = JournaledAnswer(body, *given)
+    return Known(row["attempt"] or 0, row["step_name"] or "", row["newest_price"], answer)
 
 
 class JournalRepository(Repository):
-    async def look_up(self, step: StepKey, request_hash: str, occurrence: int) -> Known:
-        """The journaled answer, if there is one, and what decides whether the call may be made; one round trip."""
-        # row security shows the tenant's own prices and those for all
-        newest = select(func.coalesce(func.max(col(Price.number)), 0)).scalar_subquery()
-        query = (
-            select(col(Agent.attempt), col(Agent.name), newest, JournalEntry)
-            .join(
-                JournalEntry,
-                and_(
-                    col(JournalEntry.execution_id) == col(Agent.execution_id),
-                    col(JournalEntry.lineage) == col(Agent.lineage),
-                    col(JournalEntry.step_index) == col(Agent.step_index),
-                    col(JournalEntry.request_hash) == request_hash,
-                    col(JournalEntry.occurrence) == occurrence,
-                ),
-                isouter=True,
-            )
-            .where(
-                col(Agent.tenant_id) == self.tenant_id,
-                col(Agent.execution_id) == step.execution_id,
-                col(Agent.lineage) == step.lineage,
-                col(Agent.step_index) == step.step_index,
-            )
-        )
-        row = (await self.session.execute(query)).one_or_none()
-        return Known(0, "", 0, None) if row is None else Known(*row)
-
     async def mark_used(self, step: StepKey, attempt: int, calls: Iterable[tuple[str, int]]) -> None:
         """Writes down that an attempt used these answers (hash of the request, occurrence), whoever had asked for them."""
         listed = list(calls)

@@ -159,7 +159,8 @@ WITH mine AS (
 )
 SELECT (SELECT checkpoint_number FROM checkpoint) AS number, (SELECT count(*) FROM following) AS prepared,
        (SELECT credit_step_fee(tenant_id, execution_id, CAST(:lineage AS int), CAST(:step AS int), CAST(:attempt AS int),
-                               CAST(:step_name AS text), CAST(:ended AS timestamptz)) FROM checkpoint) AS fee
+                               CAST(:step_name AS text), CAST(:ended AS timestamptz))
+        FROM checkpoint WHERE EXISTS (SELECT FROM prices WHERE kind = 'step')) AS fee
 """)
 
 

@@ -27,7 +27,7 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.failures import FailureRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.idempotency import IdempotencyRepository
-from models.repositories.journal import JournalRepository, Known, StepKey
+from models.repositories.journal import JournalRepository, StepKey, look_up
 from models.repositories.ledger import LedgerRepository
 from models.repositories.lineages import LineageRepository, Path
 from models.repositories.notifications import NotificationRepository
@@ -123,11 +123,6 @@ READS: dict[tuple[type[Repository], str], Call] = {
         "days": 7,
     },
     (IdempotencyRepository, "find"): lambda row: {"key": row.key},
-    (JournalRepository, "look_up"): lambda row: {
-        "step": StepKey(row.execution, 0, 0),
-        "request_hash": "2" * 64,
-        "occurrence": 0,
-    },
     (JournalRepository, "usage"): lambda row: {"execution_ids": [row.execution]},
     (WorkflowRepository, "get"): lambda row: {"workflow_id": row.workflow},
     (WorkflowRepository, "version"): lambda row: {"workflow_id": row.workflow, "number": 1},
@@ -226,9 +221,16 @@ def is_there(answer: Any) -> bool:
         return bool(answer.rows)
     if isinstance(answer, Path):
         return bool(answer.steps)
-    if isinstance(answer, Known):
-        return answer.attempt > 0 or answer.entry is not None
     return bool(answer)
+
+
+async def test_calls_of_another_tenant_are_not_looked_up(database: Database, tenant: UUID) -> None:
+    row = await add_execution(database, tenant)
+    key = StepKey(row.execution, 0, 0)
+    known = await look_up(database, tenant, key, "2" * 64, 1)
+    assert (known.attempt, known.step_name, known.answer) == (1, "step", None)
+    known = await look_up(database, await add_tenant(database), key, "2" * 64, 0)
+    assert (known.attempt, known.step_name, known.answer) == (0, "", None)
 
 
 async def test_connections_of_another_tenant_stay_as_they_are(database: Database, tenant: UUID) -> None:
