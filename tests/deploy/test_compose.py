@@ -104,10 +104,12 @@ def test_the_settings_class_takes_what_each_of_our_services_is_given(
     compose: Compose, service: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in compose["services"][service]["environment"].items():
-        monkeypatch.setenv(name, re.sub(r"\$\{\w+:\?[^}]*\}", "given", value))
+        filled = re.sub(r"\$\{\w+:\?[^}]*\}", "given", value)
+        monkeypatch.setenv(name, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", filled))
     settings = Settings()
     assert settings.environment == "production"
     assert settings.store == "s3"
+    assert settings.enforces_credits
     assert settings.database_url.get_secret_value() == "postgresql+asyncpg://omium_service:given@postgresql:5432/omium"
     # the owner of the tables works for the job alone
     owner = settings.owner_database_url and settings.owner_database_url.get_secret_value()
