@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -33,8 +33,25 @@ from models.repositories.ledger import CallKey, Charge, LedgerRepository, reserv
 from models.repositories.parking import ParkingRepository, tenants_who_could_pay
 from models.tables import Budget, Execution, ExecutionEvent, ParkedRun
 from models.tables.base import now
-from models.wire import CheckpointRef, RollbackInput, RollbackOutcome, Step, StepInput, StepOutcome
-from models.wire_commands import CancelCommand, FundsCommand, PauseCommand, ResumeCommand, RollbackCommand
+from models.wire import (
+    AnswerInput,
+    CheckpointRef,
+    FinishInput,
+    Question,
+    RollbackInput,
+    RollbackOutcome,
+    Step,
+    StepInput,
+    StepOutcome,
+)
+from models.wire_commands import (
+    ApproveCommand,
+    CancelCommand,
+    FundsCommand,
+    PauseCommand,
+    ResumeCommand,
+    RollbackCommand,
+)
 from omium_core import temporal
 from omium_core.connect import connect_temporal
 from omium_core.credits import MICRO
@@ -71,11 +88,19 @@ class World:
     database: Database
     settings: Settings
     payer: Payer
+    records: RunRecords
     calls: Counter[str] = field(default_factory=Counter)
     freed: Counter[UUID] = field(default_factory=Counter)
 
+    #: Nodes of flows whose step waits for this, and then asks a person.
+    gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
+
     @activity.defn(name="run_step")
     async def run_step(self, step: StepInput) -> StepOutcome:
+        if step.node in self.gates and not step.answered:
+            await self.gates[step.node].wait()
+            return StepOutcome(step.checkpoint, questions=[Question("question of " + step.node)])
         tenant, key = self.payer.tenant, StepKey(UUID(step.execution_id), step.lineage, step.step.index)
         call = CallKey(key, "c" * 64, 0)
         held = await reserve(self.database, tenant, call, activity.info().attempt, MOST * MICRO, enforced=True)
@@ -84,7 +109,7 @@ class World:
             return StepOutcome(step.checkpoint, parked=held.outcome, required=MOST * MICRO, budget_id=budget)
         self.calls[step.execution_id] += 1
         number = step.step.index + 1
-        done = number == STEPS
+        done = number == STEPS or bool(step.node)
         async with self.database.transaction(tenant) as db:
             await LedgerRepository(db, tenant).settle(call, Charge(COST * MICRO, "model", "small"))
             if done:
@@ -97,10 +122,22 @@ class World:
     async def roll_back(self, wish: RollbackInput) -> RollbackOutcome:
         return RollbackOutcome(error="There is no such checkpoint.", code="ROLLBACK_FAILED")
 
-    async def start(self) -> WorkflowHandle[Any, Any]:
+    @activity.defn(name="finish_run")
+    async def finish_run(self, end: FinishInput) -> None:
+        """Flows give what their nodes left, which here is nothing."""
+        await self.records.finish(replace(end, is_flow=False))
+
+    @activity.defn(name="record_answer")
+    async def record_answer(self, answer: AnswerInput) -> bool:
+        self.answers.append(answer.decision)
+        return True
+
+    async def start(self, *nodes: str) -> WorkflowHandle[Any, Any]:
+        """A run of three steps, or of a flow with these nodes, a step each."""
         owned = await self.payer.run()
         async with self.database.transaction(self.payer.tenant) as db:
             execution = await db.get_one(Execution, owned.execution)
+            execution.flow = [{"id": node, "framework": "langgraph", "name": node} for node in nodes] or None
         await launch(self.client, execution, self.settings)
         return self.client.get_workflow_handle(temporal.workflow_id(self.payer.tenant, owned.execution))
 
@@ -141,6 +178,14 @@ class World:
         return Funds(self.client, self.database, self.settings)
 
 
+async def until_under_way(run: WorkflowHandle[Any, Any], count: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            if len((await run.describe()).raw_description.pending_activities) == count:
+                return
+            await asyncio.sleep(0.02)
+
+
 def id_of(run: WorkflowHandle[Any, Any]) -> UUID:
     return UUID(run.id.rpartition("/")[2])
 
@@ -151,12 +196,12 @@ async def world(settings: Settings, database: Database, payer: Payer) -> AsyncIt
     values = ValueStore(EncryptedStore(open_bytes(settings), database.keys), inline_bytes=settings.inline_bytes)
     freed: Counter[UUID] = Counter()
     records = RunRecords(database, values, Records(database, lambda tenant: freed.update([tenant])))
-    world = World(client, database, settings, payer, freed=freed)
+    world = World(client, database, settings, payer, records, freed=freed)
     async with Worker(
         client,
         task_queue=temporal.queue_for("langgraph"),
         workflows=[AgentRun],
-        activities=[world.run_step, world.roll_back, records.record_state, records.finish_run],
+        activities=[world.run_step, world.roll_back, world.record_answer, world.finish_run, records.record_state],
         workflow_runner=UnsandboxedWorkflowRunner(),
     ):
         yield world
@@ -318,7 +363,7 @@ async def test_goes_on_in_another_history_and_still_waits(world: World) -> None:
     run = await world.start()
     await world.until(run, "paused", "credits")
     first = (await run.describe()).run_id
-    for number in range(8):
+    for number in range(3):
         await run.signal("funds", FundsCommand(f"again {number}"))
         await world.until_parked(run, times=number + 2)
     assert (await run.describe()).run_id != first
@@ -327,3 +372,24 @@ async def test_goes_on_in_another_history_and_still_waits(world: World) -> None:
     await world.funds().once()
     assert (await run.result())["status"] == "completed"
     assert world.calls[str(id_of(run))] == STEPS
+
+
+async def test_branches_end_softly_and_people_are_heard(world: World) -> None:
+    """One branch cannot pay, one runs and then asks, and a person answers before there is money."""
+    world.gates["asks"] = asyncio.Event()
+    run = await world.start("pays", "asks")
+    # both begin together, and the one that cannot pay is over at once
+    await until_under_way(run, 1)
+    assert (await run.query("status"))["state"] == "running", "a branch is still under way"
+    assert await world.parked(run) is None
+    world.gates["asks"].set()
+    await world.until(run, "paused", "credits")
+    await run.execute_update("approve", ApproveCommand("a1", "question of asks", actor="ada"))
+    assert world.answers == ["approve"]
+    assert (await run.query("status"))["branches"] == {"pays": "ready", "asks": "ready"}
+    await world.payer.grant(2 * MOST)
+    await world.funds().once()
+    assert (await run.result())["status"] == "completed"
+    assert (await world.row(run)).status == "completed"
+    assert world.calls[str(id_of(run))] == 2
+    assert await world.parked(run) is None
