@@ -14,7 +14,7 @@ from uuid import UUID
 
 import zstandard
 from pydantic_core import to_jsonable_python
-from sqlalchemy import ColumnElement, String, Table, Uuid, false, or_
+from sqlalchemy import Column, ColumnElement, String, Table, Uuid, false, or_
 
 from models.tables import Table as Base
 
@@ -44,6 +44,11 @@ def _belongs_to_tenant(table: Table) -> bool:
 
 def columns(table: Table) -> list[ColumnElement[Any]]:
     return [column for column in table.c if not SECRET.fullmatch(column.name)]
+
+
+def cursor(table: Table) -> Column[Any] | None:
+    """By what the rows of a table are read in their order: an id, or the number of an entry, of which each tenant counts its own."""
+    return table.c.number if table.name == "ledger_entries" else table.c.get("id")
 
 
 def of_tenant(table: Table, tenant_id: UUID) -> ColumnElement[bool]:

@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 #: What stays of a tenant that is gone: that it was there, that its keys are destroyed, and the log, without what was sealed in it.
 KEPT = frozenset({"tenants", "tenant_keys", "audit_logs", "audit_pending", "audit_chain", "data_requests"})
+#: Numbered rows that are not the tenant's to remove: the platform alone may, and only those of a tenant that is erased.
+NUMBERED = frozenset({"ledger_entries", "prices"})
 BATCH = 1000
 
 
@@ -101,7 +103,9 @@ class ErasureActivities:
             async with self._database.system() as db:
                 await delete_accounts(db, tenant_id)
             for table in reversed(Base.metadata.sorted_tables):
-                if "tenant_id" in table.c and table.name not in KEPT:
+                if table.name in NUMBERED:
+                    await self._empty_numbered(table, tenant_id)
+                elif "tenant_id" in table.c and table.name not in KEPT:
                     await self._empty(table, tenant_id)
 
     @activity.defn(name="end_erasure")
@@ -154,6 +158,16 @@ class ErasureActivities:
         )
         while (await self._database.statement(tenant_id, statement, {"tenant": tenant_id})).gone:
             pass
+
+    async def _empty_numbered(self, table: Table, tenant_id: UUID) -> None:
+        statement = text(
+            f"DELETE FROM {table.name} WHERE tenant_id = :tenant AND number IN "  # noqa: S608 - made of our own names
+            f"(SELECT number FROM {table.name} WHERE tenant_id = :tenant ORDER BY number LIMIT {BATCH}) RETURNING number"
+        )
+        gone = True
+        while gone:
+            async with self._database.system() as db:
+                gone = (await db.execute(statement, {"tenant": tenant_id})).first() is not None
 
     async def _delete_workflow(self, workflow_id: str, run_id: str) -> None:
         # one that runs is ended by that, and goes at once; one that was terminated before goes half a minute later

@@ -90,8 +90,8 @@ class ExportActivities:
                         await self._blob(part.export, digest)
                     lines.append(json.dumps(shown, separators=(",", ":")).encode() + b"\n")
                     size += len(lines[-1])
-                    if "id" in shown:
-                        done.after = str(shown["id"])
+                    if (cursor := contents.cursor(table)) is not None:
+                        done.after = str(shown[cursor.name])
                 done.rows += len(rows)
                 done.offset += len(rows)
                 done.done = len(rows) < BATCH
@@ -129,12 +129,13 @@ class ExportActivities:
             return int((await db.execute(query)).scalar_one())
 
     async def _rows(self, export: ExportInput, table: Table, at: PartDone) -> list[Any]:
-        """The next rows: after an id where rows have one, else after so many."""
+        """The next rows: after an id or a number where rows have one, else after so many."""
         query = select(*contents.columns(table)).where(_wanted(export, table)).limit(BATCH)
-        if "id" in table.c:
-            query = query.order_by(table.c.id)
+        cursor = contents.cursor(table)
+        if cursor is not None:
+            query = query.order_by(cursor)
             if at.after:
-                query = query.where(table.c.id > UUID(at.after))
+                query = query.where(cursor > cursor.type.python_type(at.after))
         else:
             query = query.order_by(*table.primary_key.columns).offset(at.offset)
         async with self._database.transaction(UUID(export.tenant_id)) as db:

@@ -26,9 +26,13 @@ WHOLE = {
     *("audit_logs", "audit_chain", "audit_heads", "audit_pending", "data_requests"),
     # whose an event of Stripe is must be found out first
     *("stripe_webhook_events", "stripe_cursors"),
+    # what holds for all; whose run could pay now; counters
+    *("prices", "parked_runs", "api_usage_hours"),
 }
 #: The one condition under which the application may see or write a row.
 OWN = "({column} = (NULLIF(current_setting('omium.tenant_id'::text, true), ''::text))::uuid)"
+#: What holds for everybody is read by everybody, and written by none of them.
+FOR_ALL = {"prices": f"((tenant_id IS NULL) OR {OWN.format(column='tenant_id')})"}
 
 TABLES = """
 SELECT c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced, c.relispartition AS partition,
@@ -83,9 +87,11 @@ async def test_application_is_bound_to_the_tenant_on_every_table(admin: asyncpg.
             assert not own, table["name"]
             assert not await privileges(admin, APPLICATION_ROLE, table["name"]), table["name"]
         for row in own:
-            wanted = OWN.format(column=table["column"])
+            wanted = FOR_ALL.get(table["name"]) or OWN.format(column=table["column"])
             assert {row["qual"], row["with_check"]} <= {wanted, None}, table["name"]
             assert (row["permissive"], row["roles"]) == ("PERMISSIVE", [APPLICATION_ROLE]), table["name"]
+            if table["name"] in FOR_ALL:
+                assert await privileges(admin, APPLICATION_ROLE, table["name"]) == {"SELECT"}
 
 
 async def test_no_policy_speaks_of_everybody(admin: asyncpg.Connection) -> None:
@@ -124,8 +130,12 @@ async def test_parts_of_tables_are_reached_through_the_whole_alone(admin: asyncp
 
 
 async def test_no_view_or_function_lends_the_rights_of_its_owner(admin: asyncpg.Connection) -> None:
-    views = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')"
-    assert await admin.fetch(views) == []
+    views = await admin.fetch(
+        "SELECT relname, relkind = 'v' AND coalesce('security_invoker=true' = ANY (reloptions), false) AS bound "
+        "FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')"
+    )
+    assert {"transactions", "credit_usage"} <= {view["relname"] for view in views}
+    assert not [view["relname"] for view in views if not view["bound"]]
     lending = await admin.fetch(
         "SELECT oid::regprocedure::text AS name, has_function_privilege($1, oid, 'EXECUTE') AS callable FROM pg_proc "
         "WHERE pronamespace = 'public'::regnamespace AND prosecdef",

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
-from sqlalchemy import Text
 from sqlalchemy.dialects import postgresql
 
-from models.database import APPLICATION_ROLE
+from models.database import APPLICATION_ROLE, SYSTEM_ROLE
 from models.migrations.isolation import CURRENT_TENANT, isolate, open_to_system
 from models.migrations.ledger_functions import DROPS, FUNCTIONS, VIEWS
 
@@ -30,6 +29,14 @@ ALTER TABLE prices ENABLE ROW LEVEL SECURITY;
 GRANT SELECT ON prices TO {APPLICATION_ROLE};
 CREATE POLICY tenant ON prices FOR SELECT TO {APPLICATION_ROLE}
     USING (tenant_id IS NULL OR tenant_id = {CURRENT_TENANT})
+"""
+
+_GONE = 'EXISTS (SELECT FROM tenants t WHERE t.id = tenant_id AND t.deleted_at IS NOT NULL)'
+# what nobody takes away goes with a tenant that is erased
+_ERASED = f"""
+GRANT SELECT (tenant_id, number), DELETE ON ledger_entries TO {SYSTEM_ROLE};
+CREATE POLICY erased ON ledger_entries TO {SYSTEM_ROLE} USING ({_GONE});
+CREATE POLICY erased ON prices AS RESTRICTIVE FOR DELETE TO {SYSTEM_ROLE} USING ({_GONE})
 """
 
 
@@ -214,13 +221,12 @@ sa.UniqueConstraint('number', name=op.f('uq_prices_number'))
     op.add_column('call_journal', sa.Column('used_by', sa.Integer(), nullable=False, server_default='1'))
     op.alter_column('call_journal', 'used_by', server_default=None)
     op.execute('UPDATE call_journal SET used_by = attempt WHERE attempt > 1')
-    # nobody changes an entry, nobody takes one away; those of a tenant that is erased go with it
     isolate('ledger_entries', privileges='SELECT, INSERT')
     for table in _TABLES:
         isolate(table)
-    for statement in _PRICES.split(';'):
+    open_to_system('prices', 'SELECT', 'INSERT', 'DELETE')
+    for statement in (*_PRICES.split(';'), *_ERASED.split(';')):
         op.execute(statement)
-    open_to_system('prices', 'SELECT', 'INSERT')
     open_to_system('credit_accounts', 'SELECT (tenant_id, available, held, warn_below)')
     open_to_system('credit_grants', 'SELECT (tenant_id, remaining, expires_at)')
     open_to_system('credit_holds', 'SELECT (tenant_id, created_at)')
