@@ -25,7 +25,11 @@ WHERE tenant_id = :tenant AND kind = 'settle' AND created_at >= CAST(:since AS t
       END
 """)
 _LOCK = text("SELECT credit_lock(CAST(:tenant AS uuid))")
-_OWNERS = {"workflow": Workflow, "api_key": ApiKey, "execution": Execution}
+_OWNERS: dict[str, type[Workflow | ApiKey | Execution]] = {
+    "workflow": Workflow,
+    "api_key": ApiKey,
+    "execution": Execution,
+}
 
 
 class BudgetRepository(Repository):

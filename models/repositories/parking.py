@@ -125,9 +125,8 @@ class ParkingRepository(Repository):
     async def _left(self, *, enforced: bool) -> dict[UUID | None, int]:
         """What can be spent of each budget, and under None of the balance, where that limits anybody."""
         query = select(Budget).where(col(Budget.tenant_id) == self.tenant_id)
-        left: dict[UUID | None, int] = {
-            budget.id: room_in(budget) for budget in (await self.session.execute(query)).scalars()
-        }
+        budgets: Sequence[Budget] = (await self.session.execute(query)).scalars().all()
+        left: dict[UUID | None, int] = {budget.id: room_in(budget) for budget in budgets}
         if enforced:
             balance = select(col(CreditAccount.available)).where(col(CreditAccount.tenant_id) == self.tenant_id)
             left[None] = (await self.session.execute(balance)).scalar_one_or_none() or 0

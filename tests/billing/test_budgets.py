@@ -63,10 +63,10 @@ async def test_spending_before_a_budget_counts(http: httpx.AsyncClient, payer: P
     await payer.grant(100)
     one, other = await payer.run(), await payer.run()
     async with payer.database.transaction(tenant) as db:
-        key = (await db.execute(select(col(ApiKey.id)).limit(1))).scalar_one()
+        key: UUID = (await db.execute(select(col(ApiKey.id)).limit(1))).scalar_one()
         await db.execute(update(Execution).where(col(Execution.id) == one.execution).values(api_key_id=key))
         await db.execute(update(Execution).where(col(Execution.id) == other.execution).values(root_id=one.execution))
-        workflow = (
+        workflow: UUID = (
             await db.execute(select(col(Execution.workflow_id)).where(col(Execution.id) == one.execution))
         ).scalar_one()
     await payer.call(one, 0, 3_000_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -68,7 +68,9 @@ async def owner(database: Database, tenant: UUID) -> str:
 
 async def deliveries(database: Database, tenant: UUID) -> dict[str, Any]:
     async with database.transaction(tenant) as db:
-        rows = (await db.execute(select(WebhookDelivery).order_by(col(WebhookDelivery.id)))).scalars().all()
+        rows: Sequence[WebhookDelivery] = (
+            (await db.execute(select(WebhookDelivery).order_by(col(WebhookDelivery.id)))).scalars().all()
+        )
     assert len({row.message_id for row in rows}) == len(rows)
     return {row.event_type: row.payload["data"] for row in rows}
 
@@ -142,7 +144,9 @@ async def test_told_once_whoever_dies(
     await away.once()
     await away.once()
     async with database.transaction(tenant) as db:
-        row = (await db.execute(select(BillingNotice).where(col(BillingNotice.kind) == "credits.low"))).scalar_one()
+        row: BillingNotice = (
+            await db.execute(select(BillingNotice).where(col(BillingNotice.kind) == "credits.low"))
+        ).scalar_one()
         assert (row.mail_attempts, row.mail_at is not None) == (1, True)
         row.mail_at = now()
         db.add(row)

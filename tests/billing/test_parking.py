@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -170,7 +170,7 @@ class World:
     async def events(self, run: WorkflowHandle[Any, Any]) -> list[tuple[str, dict[str, Any]]]:
         async with self.database.transaction(self.payer.tenant) as db:
             query = select(ExecutionEvent).where(col(ExecutionEvent.execution_id) == id_of(run))
-            rows = (await db.execute(query.order_by(col(ExecutionEvent.id)))).scalars()
+            rows: Sequence[ExecutionEvent] = (await db.execute(query.order_by(col(ExecutionEvent.id)))).scalars().all()
             wanted = ("execution.waits", "execution.resumed", "execution.paused")
             return [(row.event_type, row.data) for row in rows if row.event_type in wanted]
 

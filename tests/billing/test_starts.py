@@ -140,7 +140,7 @@ async def test_budgets_of_workflow_key_and_tenant(
 ) -> None:
     await payer.grant(100)
     async with database.transaction(tenant) as db:
-        key = (await db.execute(select(col(ApiKey.id)).limit(1))).scalar_one()
+        key: UUID = (await db.execute(select(col(ApiKey.id)).limit(1))).scalar_one()
     for scope, scope_id in (("tenant", None), ("workflow", workflow), ("api_key", str(key))):
         body = {"scope": scope, "scope_id": scope_id, "amount": 0, "period": "month"}
         budget = (await http.post("/api/v1/billing/budgets", json=body)).json()
@@ -194,7 +194,7 @@ async def test_schedule_without_money_is_refused(
             tenant_id=tenant,
             workflow_id=UUID(workflow),
             name="mornings",
-            cron="0 7 * * *",
+            cron=["0 7 * * *"],
             timezone="UTC",
             inputs={"name": "Ada"},
         )
@@ -204,6 +204,6 @@ async def test_schedule_without_money_is_refused(
     at = datetime(2026, 1, 1, 7, tzinfo=UTC).isoformat()
     assert (await activities.start(Fire(str(tenant), str(schedule.id), at))).refused == "CREDITS_EXHAUSTED"
     async with database.transaction(tenant) as db:
-        run = (await db.execute(select(ScheduleRun))).scalar_one()
+        run: ScheduleRun = (await db.execute(select(ScheduleRun))).scalar_one()
         assert (run.status, run.error_code) == ("refused", "CREDITS_EXHAUSTED")
     assert await executions(database, tenant) == []
