@@ -57,13 +57,14 @@ class StripeApi:
         self._v1 = client.v1
 
     async def close(self) -> None:
-        await self._http.close_async()
+        closing: Any = self._http
+        await closing.close_async()
 
     async def create_customer(self, params: Mapping[str, Any], key: str) -> Object:
-        return await _ask(self._v1.customers.create_async({**params}, {"idempotency_key": key}))
+        return await _ask(self._v1.customers.create_async(_params(params), {"idempotency_key": key}))
 
     async def update_customer(self, customer: str, params: Mapping[str, Any]) -> Object:
-        return await _ask(self._v1.customers.update_async(customer, {**params}))
+        return await _ask(self._v1.customers.update_async(customer, _params(params)))
 
     async def create_tax_id(self, customer: str, kind: str, value: str) -> Object:
         return await _ask(self._v1.customers.tax_ids.create_async(customer, {"type": kind, "value": value}))
@@ -77,23 +78,24 @@ class StripeApi:
         return list(found["data"])
 
     async def create_intent(self, params: Mapping[str, Any], key: str) -> Object:
-        return await _ask(self._v1.payment_intents.create_async({**params}, {"idempotency_key": key}))
+        return await _ask(self._v1.payment_intents.create_async(_params(params), {"idempotency_key": key}))
 
     async def intent(self, intent: str) -> Object:
         return await _ask(self._v1.payment_intents.retrieve_async(intent))
 
     async def create_checkout(self, params: Mapping[str, Any], key: str | None) -> Object:
-        return await _ask(self._v1.checkout.sessions.create_async({**params}, _options(key)))
+        return await _ask(self._v1.checkout.sessions.create_async(_params(params), _options(key)))
 
     async def create_portal(self, customer: str, return_url: str) -> Object:
-        params = {"customer": customer, "return_url": return_url}
-        return await _ask(self._v1.billing_portal.sessions.create_async({**params}))
+        return await _ask(
+            self._v1.billing_portal.sessions.create_async({"customer": customer, "return_url": return_url})
+        )
 
     async def subscription(self, subscription: str) -> Object:
         return await _ask(self._v1.subscriptions.retrieve_async(subscription))
 
     async def update_subscription(self, subscription: str, params: Mapping[str, Any], key: str | None = None) -> Object:
-        return await _ask(self._v1.subscriptions.update_async(subscription, {**params}, _options(key)))
+        return await _ask(self._v1.subscriptions.update_async(subscription, _params(params), _options(key)))
 
     async def cancel_subscription(self, subscription: str) -> Object:
         """At once."""
@@ -118,7 +120,7 @@ class StripeApi:
         params: dict[str, Any] = {"customer": customer, "limit": limit}
         if after is not None:
             params["starting_after"] = after
-        found = await _ask(self._v1.invoices.list_async({**params}))
+        found = await _ask(self._v1.invoices.list_async(_params(params)))
         return list(found["data"]), bool(found["has_more"])
 
     def events(self, since: datetime, types: Sequence[str]) -> AsyncIterator[Object]:
@@ -143,6 +145,11 @@ class StripeApi:
             if not page["has_more"] or not page["data"]:
                 return
             after = {"starting_after": page["data"][-1]["id"]}
+
+
+def _params(given: Mapping[str, Any]) -> Any:
+    """What a request says. The library's own types spell out each of its hundreds of fields."""
+    return dict(given)
 
 
 def _options(key: str | None) -> Any:

@@ -75,7 +75,7 @@ class PaymentService:
         current = held.plan if held.status in LIVE else None
         shown = [
             PlanView(
-                name=plan.name,  # type: ignore[arg-type]
+                name=plan.name,
                 title=plan.title,
                 description=plan.description,
                 price_usd=None if plan.price_cents is None else plan.price_cents / 100,
@@ -97,10 +97,10 @@ class PaymentService:
             return SubscriptionView(plan=None, tier=tenant.subscription_tier, status="none")
         row, status = found
         return SubscriptionView(
-            plan=row.plan,  # type: ignore[arg-type]
+            plan=row.plan,
             tier=tenant.subscription_tier,
             status=status,
-            next_plan=row.next_plan,  # type: ignore[arg-type]
+            next_plan=row.next_plan,
             cancel_at_period_end=row.cancel_at_period_end,
             current_period_start=row.current_period_start,
             current_period_end=row.current_period_end,
@@ -270,7 +270,7 @@ def _invoice(row: dict[str, Any]) -> InvoiceView:
         tax_usd=(taxes or row.get("tax") or 0) / 100,
         total_usd=row["total"] / 100,
         amount_paid_usd=row["amount_paid"] / 100,
-        created_at=moment(row["created"]),  # type: ignore[arg-type]
+        created_at=moment(row["created"]),
         period_start=moment(row.get("period_start")),
         period_end=moment(row.get("period_end")),
         hosted_invoice_url=row.get("hosted_invoice_url"),

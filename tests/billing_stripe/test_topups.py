@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
 
 from models.database import Database
 from tests.billing_stripe.conftest import Deliver, credits, tenant_row
@@ -85,24 +84,26 @@ async def test_a_tenant_is_one_customer(
     assert {each["customer"] for each in double.account.tables["payment_intent"].values()} == {customer["id"]}
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "expected", "code"),
-    [
-        (429, {"error": {"type": "invalid_request_error", "code": "rate_limit"}}, 503, "PAYMENT_SERVICE_UNAVAILABLE"),
+async def test_what_stripe_refuses_is_told_in_our_words(http: httpx.AsyncClient, double: StripeDouble) -> None:
+    def error(kind: str, **more: str) -> dict[str, Any]:
+        return {"error": {"type": kind, "message": "no", **more}}
+
+    request = "invalid_request_error"
+    cases: list[tuple[int, dict[str, Any] | None, int, str]] = [
+        (429, error(request, code="rate_limit"), 503, "PAYMENT_SERVICE_UNAVAILABLE"),
         (500, None, 503, "PAYMENT_SERVICE_UNAVAILABLE"),
-        (401, {"error": {"type": "invalid_request_error", "message": "no"}}, 424, "PAYMENT_SERVICE_FAILED"),
-        (400, {"error": {"type": "invalid_request_error", "message": "no"}}, 424, "PAYMENT_SERVICE_FAILED"),
-        (402, {"error": {"type": "card_error", "code": "card_declined", "message": "no"}}, 402, "PAYMENT_DECLINED"),
-        (404, {"error": {"type": "invalid_request_error", "code": "resource_missing"}}, 424, "PAYMENT_SERVICE_FAILED"),
-    ],
-)
-async def test_what_stripe_refuses_is_told_in_our_words(
-    http: httpx.AsyncClient, double: StripeDouble, status: int, body: dict[str, Any] | None, expected: int, code: str
-) -> None:
-    double.order("/v1/payment_intents", status, body)
-    answer = await topup(http, 10)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (expected, code)
-    assert "sk_test" not in answer.text
+        (401, error(request), 424, "PAYMENT_SERVICE_FAILED"),
+        (400, error(request), 424, "PAYMENT_SERVICE_FAILED"),
+        (402, error("card_error", code="card_declined"), 402, "PAYMENT_DECLINED"),
+        (404, error(request, code="resource_missing"), 424, "PAYMENT_SERVICE_FAILED"),
+    ]
+    for status, body, expected, code in cases:
+        double.order("/v1/payment_intents", status, body)
+        answer = await topup(http, 10)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (expected, code)
+        assert "sk_test" not in answer.text
+    # with a key that is wrong, nothing is done
+    assert not double.account.tables["payment_intent"]
 
 
 async def test_address_and_tax_ids_are_passed_on(http: httpx.AsyncClient, double: StripeDouble) -> None:
