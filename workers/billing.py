@@ -5,6 +5,7 @@ They work on the database of a local stack (`--data-dir`), or on that of OMIUM_D
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -49,6 +50,9 @@ def add_billing(app: typer.Typer) -> None:
                 prices = inner.typer_instance
                 for name, command in (("list", prices_list), ("set", prices_set), ("remove", prices_remove)):
                     prices.command(name)(command)
+                if prices.registered_callback is not None and prices.registered_callback.callback is not None:
+                    shown = _either(prices.registered_callback.callback)
+                    prices.callback(invoke_without_command=True)(shown)
 
 
 def grant(
@@ -109,6 +113,23 @@ def adjust(
         return await operators.adjust(database, tenant_id, amount, note=_note(note) or "", key=_key(idempotency_key))
 
     _print_moved(run_work(work, data_dir), as_json)
+
+
+def _either(by_api: Callable[..., Any]) -> Callable[..., None]:
+    """`omium billing prices` alone: what the API says, or with --data-dir or --tenant what the database does."""
+
+    def show_prices(
+        context: typer.Context, tenant: TenantOption = None, data_dir: StackOption = None, as_json: JsonOption = False
+    ) -> None:
+        """Show what models, tools, steps and storage cost: asks the API, or with --data-dir the database."""
+        if context.invoked_subcommand is not None:
+            return
+        if tenant is None and data_dir is None:
+            by_api(context, as_json)
+        else:
+            prices_list(tenant, data_dir, as_json)
+
+    return show_prices
 
 
 def prices_list(tenant: TenantOption = None, data_dir: StackOption = None, as_json: JsonOption = False) -> None:

@@ -58,7 +58,10 @@ class CostService:
             forks = await history.forks(execution_id)
             used = await JournalRepository(session, tenant).usage([fork.id for fork in forks])
             budgets = BudgetRepository(session, tenant)
-            budget = await budgets.find("execution", execution.root_id or execution.id)
+            # a fork may have one of its own, and shares that of the run that it comes from
+            budget = await budgets.find("execution", execution.id)
+            if budget is None and execution.root_id is not None:
+                budget = await budgets.find("execution", execution.root_id)
         judged = judge(charges, agents, execution)
         return CostsView(
             execution_id=execution_id,

@@ -200,6 +200,7 @@ def test_client_and_operator_share_one_group(installation: Installation) -> None
     words = installation.run("--help").output
     assert all(name in words for name in ("balance", "transactions", "usage", "costs", "grant", "adjust", "rebuild"))
     assert all(name in installation.run("prices", "--help").output for name in ("list", "set", "remove"))
+    assert installation.run("prices", "--tenant", installation.tenant).exit_code == 0
 
 
 def test_database_that_is_away_is_told_in_a_sentence(
