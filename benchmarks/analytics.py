@@ -37,13 +37,13 @@ FILL = (
     "SELECT setseed(0.5)",
     """
     INSERT INTO workflows (id, tenant_id, name, framework, version, is_active, tags, created_at, updated_at)
-    SELECT gen_random_uuid(), $1, 'workflow ' || n, 'langgraph', 1, true, '{}', now(), now() FROM generate_series(1, 10) n
+    SELECT uuidv7(), $1, 'workflow ' || n, 'langgraph', 1, true, '{}', now(), now() FROM generate_series(1, 10) n
     """,
     """
     INSERT INTO execution_metrics (id, tenant_id, execution_id, workflow_id, framework, llm_model, status, failure_type,
         total_duration_ms, checkpoint_overhead_us, total_llm_calls, total_tool_calls, total_tokens, cost_micro,
         checkpoint_count, checkpoint_bytes, failure_count, retry_count, created_at, measured_at)
-    SELECT gen_random_uuid(), $1, gen_random_uuid(), flows.ids[1 + n % 10],
+    SELECT uuidv7(), $1, uuidv7(), flows.ids[1 + n % 10],
         (ARRAY['langgraph', 'crewai', 'autogen', 'semantic_kernel'])[1 + n % 4],
         (ARRAY['large', 'small', 'tiny'])[1 + (n / 7) % 3],
         CASE WHEN chance < 0.93 THEN 'completed' WHEN chance < 0.98 THEN 'failed' WHEN chance < 0.999 THEN 'cancelled'
@@ -58,7 +58,7 @@ FILL = (
     """
     INSERT INTO agent_metrics (id, tenant_id, agent_id, execution_id, workflow_id, framework, status, duration_ms, llm_model,
         llm_calls, tokens_used, cost_micro, tool_calls, checkpoint_bytes, measured_at)
-    SELECT gen_random_uuid(), tenant_id, gen_random_uuid(), execution_id, workflow_id, framework, 'completed',
+    SELECT uuidv7(), tenant_id, uuidv7(), execution_id, workflow_id, framework, 'completed',
         total_duration_ms / $2::int, llm_model, 1, 900 / $2::int, 350000 / $2::int, 1, 4000, created_at + n * interval '1 second'
     FROM execution_metrics, generate_series(1, $2::int) n WHERE tenant_id = $1 AND status <> 'running'
     """,
@@ -66,14 +66,14 @@ FILL = (
     INSERT INTO ledger_entries (tenant_id, number, id, idempotency_key, kind, available, held, spent, outside, unpaid,
         balance_after, execution_id, workflow_id, usage_type, resource, agent, input_tokens, output_tokens, metadata,
         created_at)
-    SELECT tenant_id, row_number() OVER (ORDER BY created_at), gen_random_uuid(), execution_id::text, 'settle', 0, -350000,
+    SELECT tenant_id, row_number() OVER (ORDER BY created_at), uuidv7(), execution_id::text, 'settle', 0, -350000,
         350000, 0, 0, 0, execution_id, workflow_id, 'model', llm_model, 'agent ' || framework, 600, 300, '{}', created_at
     FROM execution_metrics WHERE tenant_id = $1
     """,
     """
     INSERT INTO failures (id, tenant_id, execution_id, lineage, failure_type, severity, error_message, is_recoverable,
         recovery_status, metadata, created_at)
-    SELECT gen_random_uuid(), tenant_id, execution_id, 0, failure_type, 'high', '', true, 'pending', '', created_at
+    SELECT uuidv7(), tenant_id, execution_id, 0, failure_type, 'high', '', true, 'pending', '', created_at
     FROM execution_metrics WHERE tenant_id = $1 AND status = 'failed'
     """,
     "SET session_replication_role = origin",
@@ -90,6 +90,10 @@ async def fill(url: str, tenant: UUID, executions: int, steps: int, days: int) -
         "execution_metrics": (tenant, now() - timedelta(days=days), timedelta(days=days), steps, executions),
         "agent_metrics": (tenant, steps),
     }
+    # nothing here has to outlive a power failure
+    for setting in ("fsync = off", "full_page_writes = off", "max_wal_size = '8GB'"):
+        await connection.execute(f"ALTER SYSTEM SET {setting}")
+    await connection.execute("SELECT pg_reload_conf()")
     for statement in FILL:
         table = statement.split("INTO ")[1].split(" ")[0] if "INTO" in statement else ""
         given = values.get(table, (tenant,) if table else ())

@@ -172,12 +172,9 @@ def test_settings_that_make_no_sense_are_as_good_as_none(said: object) -> None:
 def test_no_secret_is_in_an_export() -> None:
     """A column with such a name is left out, or is known to be none."""
     suspicious = re.compile(r"hash|secret|password|token|salt|key$|mfa|recovery_codes|encrypted")
+    # how many, not which
+    counted = re.compile(r"(max_)?((input|output|cached|total)_)?tokens(_used)?")
     harmless = {
-        *{
-            f"{table}.{column}"
-            for table in ("call_journal", "executions")
-            for column in ("input_tokens", "output_tokens")
-        },
         "call_journal.request_hash",
         "idempotency_keys.request_hash",
         "idempotency_keys.key",
@@ -196,6 +193,6 @@ def test_no_secret_is_in_an_export() -> None:
         f"{table.name}.{column.name}"
         for table in contents.tables()
         for column in contents.columns(table)
-        if suspicious.search(column.name)
+        if suspicious.search(column.name) and not counted.fullmatch(column.name)
     }
     assert shown <= harmless

@@ -47,7 +47,7 @@ FOREIGN = {
     "/api/v1/external-connections/{connection_id}": {"user_id"},
 }
 #: Parameters of paths that are no ids.
-PLAIN = {"name": "langgraph", "kickoff_id": "k1", "provider": "google"}
+PLAIN = {"name": "langgraph", "kickoff_id": "k1", "provider": "google", "report": "usage"}
 #: What an operation needs beside ids to be understood.
 BODIES: dict[str, dict[str, Any]] = {
     "post /api/v1/executions/{execution_id}/fork": {},

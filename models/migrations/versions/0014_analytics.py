@@ -320,7 +320,7 @@ def upgrade() -> None:
     _table('api_usage_hours', ['tenant_id', 'hour'], _time('hour'), *_count('calls'))
     for table in _TABLES:
         isolate(table)
-    isolate('api_usage_hours', privileges='SELECT')
+    isolate('api_usage_hours', privileges='SELECT, DELETE')
     # one statement writes what a process counted for all tenants
     open_to_system('api_usage_hours', 'SELECT', 'INSERT', 'UPDATE')
     # whose rows are to be rolled up
