@@ -14,9 +14,10 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from pydantic_settings import NoDecode, SettingsConfigDict, SettingsError
 
 from omium_core.errors import ConfigurationError
+from omium_core.stripe_settings import StripeSettings
 
 #: What a fresh checkout uses when nothing is set. Refused when `environment` is production.
 DEVELOPMENT_PEPPER = "omium-development-pepper"
@@ -50,7 +51,7 @@ class CreditPrice(BaseModel, extra="forbid"):
     per_call: Annotated[Decimal, Field(ge=0)] = Decimal(0)
 
 
-class Settings(BaseSettings):
+class Settings(StripeSettings):
     """All settings of all processes; each reads what it needs."""
 
     model_config = SettingsConfigDict(env_prefix="OMIUM_", frozen=True, extra="ignore")
@@ -197,29 +198,6 @@ class Settings(BaseSettings):
     low_credits: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
     #: Tokens that a call may cost at most where neither the request nor its price says how long the answer may be.
     most_output_tokens: Count = 4096
-
-    # Stripe (docs/stripe.md): without these, credits come from operators alone
-    stripe_secret_key: SecretStr | None = None
-    #: Signs what Stripe tells; several, separated by commas, while one is replaced.
-    stripe_webhook_secret: SecretStr | None = None
-    #: Given to pages in browsers, which confirm payments with it.
-    stripe_publishable_key: str | None = None
-    stripe_price_id_developer: str | None = None
-    stripe_price_id_pro: str | None = None
-    stripe_price_id_enterprise: str | None = None
-    #: Where Stripe answers.
-    stripe_api_url: str = "https://api.stripe.com"
-    stripe_timeout: Seconds = 30.0
-    #: Seconds that the time of a signature may be before or after ours.
-    stripe_signature_tolerance: Seconds = 300.0
-    #: Whether Stripe works out taxes for subscriptions.
-    stripe_automatic_tax: bool = False
-    #: Credits of each month that is paid; of Enterprise, without a number, as many as cents were paid.
-    plan_credits_developer: Count = 3_900
-    plan_credits_pro: Count = 29_900
-    plan_credits_enterprise: Count | None = None
-    #: Days for which credits of a plan last beyond the month that was paid.
-    plan_grace_days: Annotated[int, Field(ge=0, le=365)] = 3
 
     # Schedules
     max_schedules: Count = 1000

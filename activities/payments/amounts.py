@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from activities.payments.plans import LEAST_CENTS, MOST_CENTS
-from omium_core.errors import InvalidAmount
+from omium_core.payment_errors import InvalidAmount
 
 _LONGEST = 30
 

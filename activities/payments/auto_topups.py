@@ -22,7 +22,8 @@ from models.repositories.ledger import LedgerRepository
 from models.repositories.payments import AutoTopupRepository, PaymentRepository, fallen, left_behind, month_of
 from models.tables import Payment
 from models.tables.base import now
-from omium_core.errors import OmiumError, PaymentDeclined, PaymentServiceFailed, TenantErased, Unavailable
+from omium_core.errors import OmiumError, TenantErased, Unavailable
+from omium_core.payment_errors import PaymentDeclined, PaymentServiceFailed
 from omium_core.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -13,10 +13,9 @@ from typing import Any
 import stripe
 from stripe import StripeObject
 
-from omium_core.errors import (
+from omium_core.errors import IdempotencyConflict, OmiumError
+from omium_core.payment_errors import (
     BillingNotConfigured,
-    IdempotencyConflict,
-    OmiumError,
     PaymentDeclined,
     PaymentServiceFailed,
     PaymentServiceUnavailable,

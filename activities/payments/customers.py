@@ -14,7 +14,7 @@ from activities.payments.client import StripeApi
 from models.database import Database
 from models.repositories.payments import PaymentRepository
 from models.tables import Tenant
-from omium_core.errors import PaymentServiceFailed
+from omium_core.payment_errors import PaymentServiceFailed
 
 #: Fields of an address that Stripe knows.
 ADDRESS = ("line1", "line2", "city", "state", "postal_code", "country")

@@ -7,7 +7,7 @@ import time
 
 import stripe
 
-from omium_core.errors import InvalidSignature
+from omium_core.payment_errors import InvalidSignature
 from omium_core.settings import Settings
 
 _TIME = re.compile(r"t=([0-9]{1,12})")

@@ -20,7 +20,8 @@ from models.database import Database
 from models.repositories.payments import PaymentRepository
 from models.tables import Subscription
 from models.tables.base import now
-from omium_core.errors import AlreadySubscribed, BillingNotConfigured, Conflict, SubscriptionNotFound
+from omium_core.errors import Conflict
+from omium_core.payment_errors import AlreadySubscribed, BillingNotConfigured, SubscriptionNotFound
 from omium_core.settings import Settings
 
 

@@ -9,7 +9,8 @@ from activities.payments.signatures import secrets_of, verify
 from api.schemas.common import json_problems
 from api.wiring import Wiring
 from models.repositories import stripe_events
-from omium_core.errors import BillingNotConfigured, MalformedRequest
+from omium_core.errors import MalformedRequest
+from omium_core.payment_errors import BillingNotConfigured
 
 #: Lengths of the columns.
 _LONGEST_ID, _LONGEST_TYPE = 255, 100

@@ -20,7 +20,7 @@ from activities.payments.signatures import secrets_of, verify
 from models.database import Database
 from models.repositories import stripe_events
 from models.tables import StripeWebhookEvent
-from omium_core.errors import InvalidSignature
+from omium_core.payment_errors import InvalidSignature
 from omium_core.settings import Settings
 from tests.billing_stripe.conftest import Deliver, credits, post, stored, tenant_row
 from tests.support.stripe_double import objects
