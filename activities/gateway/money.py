@@ -92,16 +92,14 @@ def models_quote(
     prices: Prices, endpoint: str, request: Mapping[str, Any], name: str, most_output_tokens: int
 ) -> Quote:
     """A call of a model of the platform's provider. Raises `Unpriced`."""
-    at, late = now(), None
+    at = now()
+    late: Callable[[str], Rate] | None = None
     rate = prices.model(name, at)
     if rate is None:
-        rate = prices.unpriced
-        if rate is None:
+        unpriced = prices.unpriced
+        if unpriced is None:
             raise Unpriced
-
-        def late(answered: str, unpriced: Rate = rate) -> Rate:
-            return prices.model(answered, at) or unpriced
-
+        rate, late = unpriced, lambda answered: prices.model(answered, at) or unpriced
     if rate.is_free:
         return Quote("model", rate, late=late)
     bounds = bound(endpoint, request)

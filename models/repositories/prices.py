@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -23,10 +23,11 @@ class PriceRepository(Repository):
     async def versions(self) -> Sequence[PriceVersion]:
         """All versions that concern the tenant, its own and those for all, the oldest first."""
         query = select(Price).where(self._concerns).order_by(col(Price.number))
-        return [_version(row) for row in (await self.session.execute(query)).scalars()]
+        rows: Sequence[Price] = (await self.session.execute(query)).scalars().all()
+        return [_version(row) for row in rows]
 
     @property
-    def _concerns(self) -> object:
+    def _concerns(self) -> ColumnElement[bool]:
         return or_(col(Price.tenant_id).is_(None), col(Price.tenant_id) == self.tenant_id)
 
 

@@ -77,10 +77,11 @@ async def test_numbers_are_in_the_order_of_the_commits(database: Database) -> No
     """Who has seen a number has seen all that are lower: a copy of the prices misses none."""
     tenant = await add_tenant(database)
     begun, go_on = asyncio.Event(), asyncio.Event()
+    values: dict[str, Any] = {"tenant_id": tenant, "kind": "model", "name": "a"}
 
     async def slowly() -> int:
         async with database.system() as db:
-            made = await add_price(db, Price(tenant_id=tenant, kind="model", name="a"))
+            made = await add_price(db, Price(**values))
             begun.set()
             await go_on.wait()
             return made.number

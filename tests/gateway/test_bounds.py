@@ -27,6 +27,10 @@ def request(text: str = "hello", **options: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], **options}
 
 
+NONSENSE: list[Any] = [None, 0, -1, "many", True, [], {}, float("nan"), "nan"]
+HUGE: list[Any] = [10**400, 1e308, float("inf"), "9" * 400]
+
+
 @pytest.mark.parametrize(
     ("options", "tokens"),
     [
@@ -38,8 +42,8 @@ def request(text: str = "hello", **options: Any) -> dict[str, Any]:
         ({"max_output_tokens": 1}, None),
         ({"max_tokens": "50"}, 50),
         ({"max_tokens": 7.2}, 8),
-        *(({"max_tokens": nonsense}, None) for nonsense in (None, 0, -1, "many", True, [], {}, float("nan"), "nan")),
-        *(({"max_tokens": huge}, LONGEST_ANSWER) for huge in (10**400, 1e308, float("inf"), "9" * 400)),
+        *(({"max_tokens": nonsense}, None) for nonsense in NONSENSE),
+        *(({"max_tokens": huge}, LONGEST_ANSWER) for huge in HUGE),
     ],
 )
 def test_output_is_what_the_request_allows(options: dict[str, Any], tokens: int | None) -> None:
@@ -146,7 +150,7 @@ def test_what_is_not_reported_is_estimated() -> None:
 
 
 def test_pieces_of_a_stream_are_counted_once() -> None:
-    events = [
+    events: list[dict[str, Any]] = [
         {"type": "response.output_text.delta", "delta": "four"},
         {"type": "response.output_text.done", "text": "four"},
         {"type": "response.completed", "response": {"output": [{"content": [{"text": "four"}]}]}},

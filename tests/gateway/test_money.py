@@ -40,7 +40,7 @@ def break_down(reason: str) -> str:
 
 @pytest.fixture(scope="module")
 def enforcing(rows: Rows, _model_server: ModelServer, postgres: PostgresServer) -> Iterator[Scene]:
-    settings = {"billing_enforced": True, "tools": [book, break_down]}
+    settings: dict[str, Any] = {"billing_enforced": True, "tools": [book, break_down]}
     with running_scene(rows, _model_server, postgres.url, **settings) as scene:
         yield scene
 

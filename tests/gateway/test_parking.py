@@ -117,7 +117,7 @@ async def world(make_scene: MakeScene, purse: Purse, postgres: PostgresServer, t
             ToolRegistry([]),
             loop,
             values,
-            load=lambda *_: agent,  # type: ignore[arg-type, return-value]
+            load=lambda *_: agent,  # type: ignore[arg-type]
         )
         steps = StepActivities(frameworks, made.gateway, Records(database), Questions(database, values), values, loop)
         yield World(scene, purse, agent, steps)
