@@ -74,16 +74,15 @@ class AnalyticsService:
             # requests belong to no workflow
             has_calls = group != "workflow" and wanted.workflow_id is None
             calls = await sum_api_calls(session, tenant, span, group) if has_calls else None
-            found: dict[Any, dict[str, Any]] = defaultdict(lambda: _used(None, None, None, None, has_calls))
-            sources = (runs, steps, costs, calls)
-            keys = sorted({row.key for source in sources if source is not None for row in source.groups})
-            by_key = [{row.key: row for row in source.groups} if source is not None else {} for source in sources]
-            for key in keys:
-                found[key] = _used(*(rows.get(key) for rows in by_key), has_calls)
+            by_key = [{row.key: row for row in found.groups} if found else {} for found in (runs, steps, costs, calls)]
+            keys = sorted(set().union(*by_key))
             names = await self._names(session, caller, (), group, keys)
         return {
-            **_used(runs.total, steps.total, costs.total, calls.total if calls else None, has_calls),
-            f"by_{group}": [{**_label(key, group, span, names), **used} for key, used in found.items()],
+            **_used(runs.total, steps.total, costs.total, calls.total if calls else None, has_calls=has_calls),
+            f"by_{group}": [
+                {**_label(key, group, span, names), **_used(*[rows.get(key) for rows in by_key], has_calls=has_calls)}
+                for key in keys
+            ],
             "period": _period(span, group),
         }
 
@@ -202,7 +201,12 @@ def _of_runs(row: Row[Any], took: Percentiles | None) -> dict[str, Any]:
 
 
 def _used(
-    runs: Row[Any] | None, steps: Row[Any] | None, costs: Row[Any] | None, calls: Row[Any] | None, has_calls: bool
+    runs: Row[Any] | None,
+    steps: Row[Any] | None,
+    costs: Row[Any] | None,
+    calls: Row[Any] | None,
+    *,
+    has_calls: bool,
 ) -> dict[str, Any]:
     return {
         "executions": runs.executions if runs else 0,

@@ -49,7 +49,7 @@ class AnalyticsReports:
         name = f"omium-{report}-{'-'.join(str(day) for day in days)}.{kind}"
         if kind == "json":
             return json.dumps({"analytics": to_jsonable_python(found)}, indent=2).encode(), name
-        groups = [(unit, row) for row in found[f"by_{unit}"]]
+        groups: list[tuple[str, Any]] = [(unit, row) for row in found[f"by_{unit}"]]
         if report == "costs":
             groups += [(group, row) for group in _COSTS_BY for row in found[f"by_{group}"]]
             heading: list[Any] = ["group_by", "group", *COLUMNS[report]]

@@ -201,4 +201,6 @@ async def _grouped(
     if not edges:
         del parameters["first"], parameters["last"]
     rows = (await session.execute(query, parameters)).all()
-    return Grouped(next(row for row in rows if row.over_keys), [row for row in rows if not row.over_keys])
+    # what was taken out of a roll-up leaves zeros behind
+    groups = [row for row in rows if not row.over_keys and any(getattr(row, name) for name in sums)]
+    return Grouped(next(row for row in rows if row.over_keys), groups)

@@ -116,7 +116,7 @@ async def tenants_to_roll_up(session: AsyncSession, worth: int = WORTH) -> Seque
 
 async def roll_up_executions(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:
     """The next runs that have ended; how many. Fewer than the batch are the last ones."""
-    ids = (await session.execute(_TAKE_EXECUTIONS, {"tenant": tenant_id, "batch": batch})).scalar_one()
+    ids: list[UUID] = (await session.execute(_TAKE_EXECUTIONS, {"tenant": tenant_id, "batch": batch})).scalar_one()
     if ids:
         # a statement of its own sees the rows as they were when they were marked, and not as they were before that
         for statement in (_ADD_EXECUTIONS, _ADD_DURATIONS):
@@ -126,7 +126,7 @@ async def roll_up_executions(session: AsyncSession, tenant_id: UUID, batch: int 
 
 async def roll_up_steps(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:
     """The next steps; how many."""
-    ids = (await session.execute(_TAKE_STEPS, {"tenant": tenant_id, "batch": batch})).scalar_one()
+    ids: list[UUID] = (await session.execute(_TAKE_STEPS, {"tenant": tenant_id, "batch": batch})).scalar_one()
     if ids:
         await session.execute(_ADD_STEPS, {"tenant": tenant_id, "ids": ids})
     return len(ids)
@@ -134,10 +134,10 @@ async def roll_up_steps(session: AsyncSession, tenant_id: UUID, batch: int = BAT
 
 async def roll_up_costs(session: AsyncSession, tenant_id: UUID, batch: int = BATCH) -> int:
     """The next entries of the ledger; how many."""
-    after = (await session.execute(_MARK, {"tenant": tenant_id})).scalar_one()
-    newest = (await session.execute(_NEWEST, {"tenant": tenant_id})).scalar_one()
+    after: int = (await session.execute(_MARK, {"tenant": tenant_id})).scalar_one()
+    newest: int = (await session.execute(_NEWEST, {"tenant": tenant_id})).scalar_one()
     upto = min(newest, after + batch)
     if upto > after:
         await session.execute(_ADD_COSTS, {"tenant": tenant_id, "after": after, "upto": upto})
         await session.execute(_MOVE_MARK, {"tenant": tenant_id, "upto": upto})
-    return int(upto - after)
+    return upto - after

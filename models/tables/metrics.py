@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Computed, DateTime, Index, Numeric, UniqueConstraint, false, text
@@ -19,16 +20,16 @@ from models.tables.base import Table, id_field, time_field
 _DOLLARS = "cost_micro / 100000000.0"
 
 
-def _count() -> int:
+def _count() -> Any:
     return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
 
 
-def _hour() -> datetime:
+def _hour() -> Any:
     return Field(primary_key=True, sa_type=DateTime(timezone=True))
 
 
-def _dollars() -> Decimal | None:
-    return Field(default=None, sa_type=Numeric(18, 4), sa_column_args=(Computed(_DOLLARS, persisted=True),))  # type: ignore[call-overload, no-any-return]
+def _dollars() -> Any:
+    return Field(default=None, sa_type=Numeric(18, 4), sa_column_args=(Computed(_DOLLARS, persisted=True),))
 
 
 class ExecutionMetrics(Table, table=True):
@@ -62,7 +63,7 @@ class ExecutionMetrics(Table, table=True):
     checkpoint_overhead_ms: int | None = Field(
         default=None,
         sa_type=BigInteger,
-        sa_column_args=(Computed("checkpoint_overhead_us / 1000", persisted=True),),  # type: ignore[call-overload]
+        sa_column_args=(Computed("checkpoint_overhead_us / 1000", persisted=True),),
     )
     #: How long handoffs waited for their votes.
     consensus_overhead_ms: int | None = Field(default=None, sa_type=BigInteger)

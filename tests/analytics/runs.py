@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import text, update
 from sqlmodel import col
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.database import Database
 from models.tables import Agent, AgentMetrics, Execution, Failure, Workflow, WorkflowVersion
@@ -72,7 +73,7 @@ async def add_workflow(database: Database, tenant: UUID, name: str = "flow") -> 
 async def write(database: Database, tenant: UUID, run: MadeRun) -> None:
     """The rows that it leaves: made while it runs, and its end at last."""
     async with database.transaction(tenant) as session:
-        version = (
+        version: UUID = (
             await session.execute(
                 text("SELECT id FROM workflow_versions WHERE workflow_id = :workflow"), {"workflow": run.workflow}
             )
@@ -130,14 +131,14 @@ async def write(database: Database, tenant: UUID, run: MadeRun) -> None:
             )
             await session.flush()
         await session.flush()
-        await _stand(database, session, run)
+        await _stand(session, run)
 
 
 async def change(database: Database, tenant: UUID, run: MadeRun, status: str, retries: int) -> None:
     """What happens to it later."""
     run.status, run.retries = status, retries
     async with database.transaction(tenant) as session:
-        await _stand(database, session, run)
+        await _stand(session, run)
 
 
 async def fail(database: Database, tenant: UUID, run: MadeRun, kind: str) -> None:
@@ -149,7 +150,7 @@ async def fail(database: Database, tenant: UUID, run: MadeRun, kind: str) -> Non
         )
 
 
-async def _stand(database: Database, session, run: MadeRun) -> None:  # type: ignore[no-untyped-def]
+async def _stand(session: AsyncSession, run: MadeRun) -> None:
     ended = run.made + run.took if run.status in ENDED else None
     await session.execute(
         update(Execution)

@@ -132,7 +132,7 @@ class Run:
 async def run(database: Database, tenant: UUID) -> Run:
     workflow = await add_workflow(database, tenant)
     async with database.transaction(tenant) as session:
-        version = (
+        version: UUID = (
             await session.execute(text("SELECT id FROM workflow_versions WHERE workflow_id = :id"), {"id": workflow})
         ).scalar_one()
         execution = Execution(
@@ -237,7 +237,7 @@ async def test_a_retry_counts_what_was_used_before_once(run: Run) -> None:
 
 async def test_waiting_for_people_and_votes_is_measured(run: Run) -> None:
     at = now()
-    of_step = {"tenant_id": run.tenant, "execution_id": run.id, "lineage": 0, "step_index": 0}
+    of_step: dict[str, Any] = {"tenant_id": run.tenant, "execution_id": run.id, "lineage": 0, "step_index": 0}
     await run.add(
         Approval(
             **of_step,
