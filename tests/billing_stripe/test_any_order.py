@@ -47,8 +47,9 @@ async def outcome(database: Database, tenant_id: UUID) -> Outcome:
     tenant = await tenant_row(database, tenant_id)
     async with database.transaction(tenant_id) as session:
         subscriptions = await SubscriptionRepository(session, tenant_id).all()
-        grants = (await session.execute(select(CreditGrant))).scalars().all()
-        payments = (await session.execute(select(Payment).where(col(Payment.tenant_id) == tenant_id))).scalars().all()
+        grants: list[CreditGrant] = list((await session.execute(select(CreditGrant))).scalars())
+        of_tenant = select(Payment).where(col(Payment.tenant_id) == tenant_id)
+        payments: list[Payment] = list((await session.execute(of_tenant)).scalars())
     return Outcome(
         await credits(database, tenant_id),
         tenant.subscription_tier,

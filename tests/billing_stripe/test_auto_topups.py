@@ -130,7 +130,7 @@ async def test_a_decline_pauses_the_rule_and_is_told(
     assert shown["paused_at"] is not None
     assert shown["paused_reason"] in ("insufficient_funds", "authentication_required")
     async with database.transaction(tenant) as session:
-        notices = (await session.execute(select(BillingNotice))).scalars().all()
+        notices: list[BillingNotice] = list((await session.execute(select(BillingNotice))).scalars())
     assert {notice.kind for notice in notices} == {"payment.failed"}
     assert all(notice.data["automatic"] for notice in notices)
     # another card, and the rule is set again
@@ -160,7 +160,7 @@ async def test_no_card_and_too_often(
     assert await credits(database, tenant) == 0
     assert len(double.account.tables["payment_intent"]) == 1
     async with database.transaction(tenant) as session:
-        kinds = (await session.execute(select(col(BillingNotice.kind)))).scalars().all()
+        kinds: list[str] = list((await session.execute(select(col(BillingNotice.kind)))).scalars())
     assert "topup.limit" in kinds
 
 

@@ -60,7 +60,8 @@ async def test_a_checkout_becomes_a_plan_with_its_credits(
     )
     assert await credits(database, tenant) == 29_900
     async with database.transaction(tenant) as session:
-        (grant,) = (await session.execute(select(CreditGrant).where(col(CreditGrant.source) == "plan"))).scalars()
+        query = select(CreditGrant).where(col(CreditGrant.source) == "plan")
+        grant: CreditGrant = (await session.execute(query)).scalar_one()
     end = datetime.fromisoformat(now["current_period_end"])
     assert grant.expires_at == end + timedelta(days=3)
     again = await http.post("/billing/subscription", json={"plan": "developer"})

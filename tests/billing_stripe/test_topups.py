@@ -35,7 +35,7 @@ async def test_a_top_up_brings_credits_when_it_is_paid(
 
 
 async def test_amounts_that_are_none(http: httpx.AsyncClient, double: StripeDouble) -> None:
-    wrong = (
+    wrong: tuple[Any, ...] = (
         *(9.99, 0, -100, 10.001, 1_000_000, 1e300, "NaN", "Infinity", "1e9", "ten", True, None, [], {}, "1_000", "١٠٠"),
         *("", " ", "10.0000000001", "0x64"),
     )
@@ -107,7 +107,10 @@ async def test_what_stripe_refuses_is_told_in_our_words(http: httpx.AsyncClient,
 
 
 async def test_address_and_tax_ids_are_passed_on(http: httpx.AsyncClient, double: StripeDouble) -> None:
-    tax = {"billing_address": {"line1": "Am Bach 1", "country": "DE"}, "tax_ids": [{"type": "eu_vat", "value": "DE1"}]}
+    tax: dict[str, Any] = {
+        "billing_address": {"line1": "Am Bach 1", "country": "DE"},
+        "tax_ids": [{"type": "eu_vat", "value": "DE1"}],
+    }
     assert (await topup(http, 10, **tax)).status_code == 200
     (customer,) = double.account.tables["customer"].values()
     assert (customer["address"]["line1"], customer["address"]["country"]) == ("Am Bach 1", "DE")

@@ -72,10 +72,10 @@ async def test_what_is_not_signed_is_refused(
         *(f"t={'9' * 400},{signature}", f"{stamp},t=1,{signature}", f"{stamp},v1={'0' * 64}", f"t=-5,{signature}"),
         signed(event, secret="whsec_another")[1],
     ]
-    for header in wrong:
-        headers = {} if header is None else {"Stripe-Signature": header}
+    for given in wrong:
+        headers = {} if given is None else {"Stripe-Signature": given}
         answer = await stripe_side.post("/webhooks/stripe", content=body, headers=headers)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_SIGNATURE"), header
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_SIGNATURE"), given
     # a body that was changed on its way
     changed = body.replace(b"10000", b"99999")
     headers = {"Stripe-Signature": f"{stamp},{signature}"}
@@ -95,8 +95,10 @@ def test_one_of_several_signatures_and_secrets_is_enough() -> None:
 
 
 async def test_signed_and_still_no_event(stripe_side: httpx.AsyncClient) -> None:
-    for thing in ([], "x", {}, {"id": 1, "type": "x"}, {"id": "e" * 300, "type": "x"}, {"id": "evt", "type": "\x00"}):
-        answer = await post(stripe_side, thing)  # type: ignore[arg-type]
+    texts: tuple[dict[str, Any], ...] = ({}, {"id": 1, "type": "x"}, {"id": "e" * 300, "type": "x"}, {"id": "evt", "type": "\x00"})
+    things: tuple[Any, ...] = ([], "x", *texts)
+    for thing in things:
+        answer = await post(stripe_side, thing)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "MALFORMED_REQUEST"), thing
     body, header = signed({})
     assert body == b"{}"
@@ -177,7 +179,12 @@ async def test_what_cannot_be_booked_is_refused_once_and_for_all(
     deliver: Deliver, database: Database, tenant: UUID
 ) -> None:
     amounts: tuple[Any, ...] = (-5, 0, "100", 10**18, 1.5, True)
-    wrong = [{"currency": "eur"}, {"currency": None}, {"id": None}, *({"amount_received": each} for each in amounts)]
+    wrong: list[dict[str, Any]] = [
+        {"currency": "eur"},
+        {"currency": None},
+        {"id": None},
+        *({"amount_received": each} for each in amounts),
+    ]
     for change in wrong:
         event = succeeded(tenant, **change)
         await deliver(event)
@@ -191,9 +198,11 @@ async def test_what_cannot_be_booked_is_refused_once_and_for_all(
 async def test_signed_nonsense_never_fails(deliver: Deliver, database: Database, tenant: UUID) -> None:
     """Whatever stands in a payload: it is applied, or refused with a word on it."""
     whole = json.dumps(succeeded(tenant))
+    odd = {"id": "x", "items": 5, "lines": "y"}
+    datas: tuple[Any, ...] = (None, [], {}, {"object": None}, {"object": []}, {"object": odd})
     kinds = ("payment_intent.succeeded", "invoice.paid", "charge.refunded", "customer.subscription.updated")
     for kind in (*kinds, "charge.dispute.closed", "checkout.session.completed"):
-        for data in (None, [], {}, {"object": None}, {"object": []}, {"object": {"id": "x", "items": 5, "lines": "y"}}):
+        for data in datas:
             event = json.loads(whole) | {"id": f"evt_{uuid4().hex}", "type": kind, "data": data}
             await deliver(event)
             row = await stored(database, event["id"])
@@ -217,11 +226,12 @@ async def test_what_says_nothing_here_is_done_at_once(
 async def test_payments_of_invoices_are_no_top_ups(deliver: Deliver, database: Database, tenant: UUID) -> None:
     customer = f"cus_{uuid4().hex}"
     await deliver(succeeded(tenant, 1_000, customer=customer))
-    for more in (
+    marks: tuple[dict[str, Any], ...] = (
         {"invoice": "in_1"},
         {"description": "Subscription update"},
         {"payment_details": {"order_reference": "in_1", "customer_reference": None}},
-    ):
+    )
+    for more in marks:
         await deliver(succeeded(None, 3_900, customer=customer, **more))
     assert await credits(database, tenant) == 1_000
     # who pays without a word is found by the customer

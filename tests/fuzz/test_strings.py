@@ -23,6 +23,11 @@ _MOST = 60
 _NAME = None
 
 
+def is_our_fault(answer: requests.Response) -> bool:
+    """What this installation has no keys for is told as such, and is nobody's fault."""
+    return answer.status_code >= 500 and answer.json()["error"]["code"] != "BILLING_NOT_CONFIGURED"
+
+
 def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
@@ -99,7 +104,7 @@ def test_no_text_is_taken_that_cannot_be_stored(server: Server) -> None:
                         # Temporal's tools may say more than the codec knows, and nothing of it is kept
                         unread = place[-1] is _NAME and path.startswith("/api/v1/temporal/codec/")
                         secret = unread or any(word in str(place[-1]) for word in _SECRETS)
-                        if answer.status_code >= 500 or (answer.ok and not secret):
+                        if is_our_fault(answer) or (answer.ok and not secret):
                             found.append(f"{method} {path} {place} {bad!r}: {answer.status_code} {answer.text[:200]}")
     assert not found, "\n".join(found)
     # most of them get as far as that
@@ -122,7 +127,7 @@ def test_no_path_and_no_query_is_our_fault(server: Server) -> None:
                     answer = session.request(
                         method, f"{url}?{query}", headers=headers, timeout=60, allow_redirects=False
                     )
-                    if answer.status_code >= 500:
+                    if is_our_fault(answer):
                         found.append(f"{method} {url}?{query}: {answer.status_code} {answer.text[:200]}")
     assert not found, "\n".join(found)
 
