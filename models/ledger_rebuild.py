@@ -88,7 +88,7 @@ async def rebuild(database: Database, tenant_id: UUID, *, write: bool = False) -
             await db.execute(text("SELECT credit_lock(:tenant)"), {"tenant": tenant_id})
         else:
             await db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-        lots = (await db.execute(_of(CreditGrant, tenant_id))).scalars().all()
+        lots: Sequence[CreditGrant] = (await db.execute(_of(CreditGrant, tenant_id))).scalars().all()
         books = Books({lot.id: Terms(lot.priority, lot.expires_at) for lot in lots})
         async for entries in _entries(db, tenant_id):
             for entry in entries:
@@ -134,7 +134,7 @@ async def _compare(db: AsyncSession, tenant_id: UUID, lots: Sequence[CreditGrant
     for name in _LEGS:
         compare(f"account: {name}", getattr(books, name), 0 if account is None else getattr(account, name))
     balance = select(col(Tenant.credits_balance)).where(col(Tenant.id) == tenant_id)
-    shown = (await db.execute(balance)).scalar_one()
+    shown: int = (await db.execute(balance)).scalar_one()
     compare("tenant: credits_balance", (books.available + books.held) // MICRO * MICRO, shown * MICRO)
     rows = {lot.id: lot for lot in lots}
     for lot_id in sorted(rows.keys() | books.lots.keys()):
@@ -218,7 +218,9 @@ async def _repair_holds(db: AsyncSession, tenant_id: UUID, made: Iterable[tuple[
 
 async def _holds(db: AsyncSession, tenant_id: UUID) -> dict[UUID, int]:
     """Amounts of holds; those of nothing have no entry."""
-    rows = (await db.execute(_of(CreditHold, tenant_id).where(col(CreditHold.amount) > 0))).scalars().all()
+    rows: Sequence[CreditHold] = (
+        (await db.execute(_of(CreditHold, tenant_id).where(col(CreditHold.amount) > 0))).scalars().all()
+    )
     return {row.id: row.amount for row in rows}
 
 

@@ -43,13 +43,13 @@ def add_billing(app: typer.Typer) -> None:
         if group.name != "billing" or group.typer_instance is None:
             continue
         billing = group.typer_instance
-        for name, command in (("grant", grant), ("adjust", adjust), ("rebuild", rebuild)):
-            billing.command(name)(command)
+        for command in (grant, adjust, rebuild):
+            billing.command()(command)
         for inner in billing.registered_groups:
             if inner.name == "prices" and inner.typer_instance is not None:
                 prices = inner.typer_instance
-                for name, command in (("list", prices_list), ("set", prices_set), ("remove", prices_remove)):
-                    prices.command(name)(command)
+                for name, change in (("list", prices_list), ("set", prices_set), ("remove", prices_remove)):
+                    prices.command(name)(change)
                 if prices.registered_callback is not None and prices.registered_callback.callback is not None:
                     shown = _either(prices.registered_callback.callback)
                     prices.callback(invoke_without_command=True)(shown)

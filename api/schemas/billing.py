@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
 from api.schemas.common import Credits, Instant
 
 TransactionType = Literal[
-    *("usage", "topup", "subscription", "gift", "manual", "refund", "dispute", "expiry", "adjustment"),
+    "usage", "topup", "subscription", "gift", "manual", "refund", "dispute", "expiry", "adjustment"
 ]
 UsageType = Literal["model", "tool", "step", "storage"]
 Period = Literal["day", "week", "month", "year", "all"]

@@ -137,7 +137,7 @@ class SpendingRepository(Repository):
     async def charges(self, execution_id: UUID) -> list[CallCharge]:
         """The calls and fees of a run."""
         values = {"tenant": self.tenant_id, "execution": execution_id}
-        return [CallCharge(*row) for row in (await self.session.execute(_CHARGES, values)).all()]
+        return [CallCharge(**row) for row in (await self.session.execute(_CHARGES, values)).mappings()]
 
 
 def _spent(values: Sequence[Any]) -> Spent:

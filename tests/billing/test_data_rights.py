@@ -51,7 +51,7 @@ async def test_entries_go_with_their_tenant_and_not_before(payer: Payer, databas
     await payer.grant(5)
     await payer.call(await payer.run(), 0, 100)
     async with database.system() as db:
-        await add_price(db, Price(kind="step", tenant_id=payer.tenant))
+        await add_price(db, Price(kind="step", tenant_id=payer.tenant))  # type: ignore[call-arg]
 
     async def entries() -> int:
         count: int = (await payer.execute(text(COUNT), tenant=payer.tenant)).scalar_one()

@@ -130,7 +130,8 @@ class Line:
         self.number, self.kind, self.available, self.outside = number, kind, available, outside
         self.held = self.spent = self.unpaid = 0
         self.balance_after, self.grant_id, self.hold_id = available, new_id(), None
-        self.source, self.reference, self.created_at, self.metadata = None, None, now(), {}
+        self.source, self.reference, self.created_at = None, None, now()
+        self.metadata: dict[str, Any] = {}
         vars(self).update(more)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -178,10 +179,10 @@ async def test_prices_that_hold_are_told(http: httpx.AsyncClient, payer: Payer, 
     other = await add_tenant(database)
     async with database.system() as db:
         for row in (
-            Price(**common, input_per_1m=100, effective_from=now() - timedelta(days=2)),
-            Price(**common, input_per_1m=90, tenant_id=payer.tenant, effective_from=now() - timedelta(days=1)),
-            Price(**common, input_per_1m=80, tenant_id=payer.tenant, effective_from=now() + timedelta(days=1)),
-            Price(**common, input_per_1m=1, tenant_id=other),
+            Price(**common, input_per_1m=Decimal(100), effective_from=now() - timedelta(days=2)),
+            Price(**common, input_per_1m=Decimal(90), tenant_id=payer.tenant, effective_from=now() - timedelta(days=1)),
+            Price(**common, input_per_1m=Decimal(80), tenant_id=payer.tenant, effective_from=now() + timedelta(days=1)),
+            Price(**common, input_per_1m=Decimal(1), tenant_id=other),
         ):
             await add_price(db, row)
     found = await asked(http, "/billing/prices")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def answers(api: FakeApi, content: dict[str, Any]) -> None:
 
 
 def test_methods_ask_what_they_say(client: OmiumClient, api: FakeApi) -> None:
-    asked = [
+    asked: list[tuple[Callable[[], Any], str, dict[str, str]]] = [
         (lambda: client.billing.get_balance(), "billing/balance", {}),
         (lambda: client.billing.get_transactions(limit=20, type="topup"), "billing/transactions", {"limit": "20", "type": "topup"}),
         (lambda: client.billing.usage("month", "model"), "billing/usage", {"period": "month", "group_by": "model"}),

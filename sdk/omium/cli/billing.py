@@ -149,7 +149,7 @@ def costs(execution_id: Annotated[str, typer.Argument(help="Id of the run.")], a
         print_json(found)
         return
     wasted = found.get("wasted") or {}
-    kinds: dict[str, Any] = {name: (wasted.get(name) or {}) for name in ("retried", "rolled_back", "abandoned")}  # type: ignore[call-overload]
+    kinds: dict[str, Any] = {name: (wasted.get(name) or {}) for name in ("retried", "rolled_back", "abandoned")}
     show_fields(
         [
             ("run", cell(f"{found.get('execution_id')} ({found.get('status')})")),
