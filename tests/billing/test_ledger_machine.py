@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -20,17 +19,15 @@ from sqlalchemy import text
 
 from models import pricing
 from models.database import Database
-from models.ledger_replay import Books, Terms
 from models.pricing import Rate, Used
 from models.repositories import ledger
 from models.repositories.budgets import BudgetRepository
-from models.repositories.journal import StepKey
 from models.repositories.ledger import PRIORITIES, CallKey, Charge, LedgerRepository, Movement, release, reserve
-from models.tables import ApiKey, Budget, Execution, Workflow, WorkflowVersion
+from models.tables import Budget
 from models.tables.base import new_id
-from tests.billing.oracle import Account, Key, Limit, Lot, Run, month
+from tests.billing.oracle import Key, Limit, Lot, month
+from tests.billing.tenancy import STANDS, Tenancy, assert_replayed, call_of, new_tenancy
 from tests.support.database import PostgresServer, database_at
-from tests.support.tenants import add_tenant
 
 T = TypeVar("T")
 
@@ -41,32 +38,6 @@ SOURCES = ("plan", "gift", "purchase")
 ENDS = (None, None, 1, 30, 1000)
 #: Three runs with a tenant's budgets each: of a workflow and an API key, of another workflow, and a fork of the first.
 RUNS = 3
-
-STANDS = """
-SELECT json_build_object(
-    'account', (SELECT json_build_array(available, held, spent, outside, number) FROM credit_accounts),
-    'shown', (SELECT credits_balance FROM tenants),
-    'lots', (SELECT json_agg(remaining ORDER BY id) FROM credit_grants),
-    'holds', (SELECT json_agg(json_build_array(execution_id, lineage, step_index, request_hash, occurrence, attempt,
-                                               amount, budgeted)) FROM credit_holds),
-    'budgets', (SELECT json_object_agg(id, json_build_array(
-        spent, held, extract(year FROM period_start) * 12 + extract(month FROM period_start))) FROM budgets),
-    'entries', (SELECT json_agg(json_build_array(number, kind, available, held, spent, outside, unpaid, balance_after)
-                                ORDER BY number) FROM ledger_entries WHERE number > $1)
-)::text
-"""
-
-
-@dataclass
-class Tenancy:
-    """A tenant: where its model stands, its runs, and how many of its entries were looked at."""
-
-    tenant: UUID
-    runs: list[Run] = field(default_factory=list)
-    lineages: list[int] = field(default_factory=lambda: [0] * RUNS)
-    model: Account = field(default_factory=Account)
-    seen: int = 0
-
 
 calls = st.tuples(
     st.integers(0, RUNS - 1),
@@ -100,7 +71,7 @@ class Money(RuleBasedStateMachine):
     @initialize()
     def tenants_come(self) -> None:
         """With credits for some calls, and a budget for fewer."""
-        self.all = [self.wait(_tenant(self.database)) for _ in range(TENANTS)]
+        self.all = [self.wait(new_tenancy(self.database)) for _ in range(TENANTS)]
         for which in range(TENANTS):
             self.grant(which, 0, 4000, "purchase", None)
             self.grant(which, 1, 5000, "plan", 30)
@@ -108,7 +79,7 @@ class Money(RuleBasedStateMachine):
 
     def call(self, books: Tenancy, place: tuple[int, int, int, str, int]) -> tuple[Key, CallKey]:
         run, back, *rest = place
-        return _both(Key(books.runs[run], max(0, books.lineages[run] - back), *rest))
+        return call_of(Key(books.runs[run], max(0, books.lineages[run] - back), *rest))
 
     # Calls
 
@@ -160,7 +131,7 @@ class Money(RuleBasedStateMachine):
     def call_goes_on(self, data: st.DataObject, used: tuple[int, int], enforced: bool) -> None:
         """A call under way is answered, or comes to nothing, or its step asks for the same or another one."""
         books = data.draw(st.sampled_from([books for books in self.all if books.model.holds]))
-        key, call = _both(data.draw(st.sampled_from(list(books.model.holds))))
+        key, call = call_of(data.draw(st.sampled_from(list(books.model.holds))))
         attempt = books.model.holds[key].attempt
         match data.draw(st.sampled_from(["settle", "release", "overtaken", "again"])):
             case "settle":
@@ -170,7 +141,7 @@ class Money(RuleBasedStateMachine):
             case "overtaken":
                 self.releases(books, key, call, attempt - 1)
             case _:
-                asked = _both(key._replace(request=data.draw(st.sampled_from(REQUESTS))))
+                asked = call_of(key._replace(request=data.draw(st.sampled_from(REQUESTS))))
                 later = max(1, attempt + data.draw(st.integers(-1, 1)))
                 self.asks(books, *asked, later, used, enforced=enforced)
 
@@ -339,59 +310,7 @@ class Money(RuleBasedStateMachine):
         """From the entries alone everything beside them can be told again."""
         for books in self.all:
             self.check(books)
-            self.wait(_replayed(self.database, books))
-
-
-def _both(key: Key) -> tuple[Key, CallKey]:
-    """A call as the model knows it, and as the ledger does."""
-    return key, CallKey(StepKey(key.run.id, key.lineage, key.step), key.request, key.occurrence)
-
-
-async def _tenant(database: Database) -> Tenancy:
-    books = Tenancy(await add_tenant(database))
-    common: dict[str, Any] = {"tenant_id": books.tenant, "framework": "langgraph"}
-    key = ApiKey(tenant_id=books.tenant, name="test", key_prefix="k", key_hash=str(new_id()), scopes=[])
-    workflows = [Workflow(name="test", **common) for _ in range(2)]
-    versions = [WorkflowVersion(workflow_id=workflow.id, version=1, **common) for workflow in workflows]
-    async with database.transaction(books.tenant) as db:
-        for rows in ([key, *workflows], versions):
-            db.add_all(rows)
-            await db.flush()
-        for place, api_key in ((0, key.id), (1, None), (0, None)):
-            root = books.runs[0].id if len(books.runs) == 2 else None
-            execution = Execution(
-                workflow_id=workflows[place].id,
-                version_id=versions[place].id,
-                workflow_version=1,
-                title="test",
-                api_key_id=api_key,
-                root_id=root,
-                **common,
-            )
-            db.add(execution)
-            await db.flush()
-            books.runs.append(Run(execution.id, workflows[place].id, api_key, root or execution.id))
-    return books
-
-
-async def _replayed(database: Database, books: Tenancy) -> None:
-    async with database.transaction(books.tenant) as db:
-        lots = (await db.execute(text("SELECT * FROM credit_grants ORDER BY id"))).all()
-        holds = (await db.execute(text("SELECT id FROM credit_holds WHERE amount > 0"))).scalars().all()
-        replay = Books({lot.id: Terms(lot.priority, lot.expires_at) for lot in lots})
-        for entry in await db.execute(text("SELECT * FROM ledger_entries ORDER BY number")):
-            replay.add(entry)
-    assert replay.faults == []
-    model = books.model
-    assert (replay.available, replay.held, replay.spent, replay.outside, replay.number) == (
-        model.available,
-        model.held,
-        model.spent,
-        model.outside,
-        len(model.entries),
-    )
-    assert {lot.id: lot.remaining for lot in lots} == {lot.id: lot.remaining for lot in replay.lots.values()}
-    assert set(holds) == set(replay.holds)
+            self.wait(assert_replayed(self.database, books))
 
 
 def _run(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, examples: int, steps: int) -> None:
