@@ -16,12 +16,13 @@ from api.schemas.billing import (
     GroupBy,
     Period,
     PriceList,
+    Start,
     TransactionList,
     TransactionType,
     UsageList,
     UsageType,
 )
-from api.schemas.common import Instant, PageQuery, listing
+from api.schemas.common import PageQuery, listing
 from models.repositories.billing import Wanted
 
 router = APIRouter(prefix="/billing", tags=["billing"])
@@ -40,7 +41,7 @@ async def transactions(
     page: Annotated[PageQuery, Depends()],
     type: TransactionType | None = None,
     execution_id: UUID | None = None,
-    start_date: Instant | None = None,
+    start_date: Start | None = None,
     end_date: End | None = None,
 ) -> dict[str, Any]:
     """All movements of credits, the newest first: what came in, what went out, what was used."""
@@ -54,7 +55,7 @@ async def usage(
     billing: Billing,
     caller: Annotated[Principal, requires("usage:read")],
     period: Annotated[Period | None, Query(description="Until now; the month if nothing is said")] = None,
-    start_date: Instant | None = None,
+    start_date: Start | None = None,
     end_date: End | None = None,
     group_by: GroupBy = "day",
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
@@ -73,7 +74,7 @@ async def credit_usage(
     execution_id: UUID | None = None,
     workflow_id: UUID | None = None,
     api_key_id: UUID | None = None,
-    start_date: Instant | None = None,
+    start_date: Start | None = None,
     end_date: End | None = None,
 ) -> dict[str, Any]:
     """What each call, step or day of storage did cost, the newest first."""

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict
 
-from api.schemas.common import Text
+from api.schemas.common import Text, read_time
 from models.repositories.analytics import RunFilter
 from models.repositories.analytics_span import DAY, HOUR, Span
 from models.tables.base import now
@@ -96,14 +96,9 @@ def _read(name: str, value: str | None, zone: ZoneInfo) -> date | datetime | Non
     if value is None:
         return None
     try:
-        # a "+" that was not encoded arrives as a blank
-        found: date | datetime = (
-            date.fromisoformat(value)
-            if len(value) <= 10
-            else datetime.fromisoformat(value.replace(" ", "+") if value.count(" ") == 1 and "T" in value else value)
-        )
-    except ValueError:
-        raise _invalid(name, "is neither a day such as 2026-01-31 nor a moment such as 2026-01-31T12:00:00Z") from None
+        found = read_time(value)
+    except ValueError as problem:
+        raise _invalid(name, str(problem)) from None
     if found.year not in _YEARS:
         raise _invalid(name, f"is outside of the years {_YEARS[0]} to {_YEARS[-1]}")
     if isinstance(found, datetime) and found.tzinfo is None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer
 
-from api.schemas.common import Credits, Instant
+from api.schemas.common import Credits, Instant, read_time
 
 TransactionType = Literal[
     "usage", "topup", "subscription", "gift", "manual", "refund", "dispute", "expiry", "adjustment"
@@ -20,16 +20,22 @@ GroupBy = Literal["day", "model", "tool", "workflow", "api_key", "execution", "a
 Status = Literal["completed", "in_progress", "retried", "rolled_back", "abandoned"]
 
 
-def _day_after(value: Any) -> Any:
-    """A day without a time is meant as a whole."""
+def _first_moment(value: Any) -> Any:
+    return read_time(value) if isinstance(value, str) else value
+
+
+def _moment_after(value: Any) -> Any:
+    found = _first_moment(value)
     try:
-        return (date.fromisoformat(value) + timedelta(days=1)).isoformat() if len(value) == 10 else value
-    except (TypeError, ValueError, OverflowError):
-        return value
+        return found + timedelta(days=1) if type(found) is date else found
+    except OverflowError:
+        return found
 
 
+#: The beginning of a time: a day begins at midnight.
+Start = Annotated[Instant, BeforeValidator(_first_moment)]
 #: The end of a time: a day is included, a moment is not.
-End = Annotated[Instant, BeforeValidator(_day_after)]
+End = Annotated[Instant, BeforeValidator(_moment_after)]
 
 
 def _number(value: Decimal) -> int | float:

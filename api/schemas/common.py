@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -57,6 +57,17 @@ def _in_utc(when: datetime) -> datetime:
 
 #: A time; UTC where no zone is given.
 Instant = Annotated[datetime, AfterValidator(_in_utc)]
+
+
+def read_time(text: str) -> date | datetime:
+    """A day or a moment in ISO 8601. Raises `ValueError` for anything else: a number of digits is no count of seconds."""
+    try:
+        if len(text) <= len("2026-01-31"):
+            return date.fromisoformat(text)
+        # a "+" that was not encoded arrives as a blank
+        return datetime.fromisoformat(text.replace(" ", "+") if text.count(" ") == 1 and "T" in text else text)
+    except ValueError:
+        raise ValueError("is neither a day such as 2026-01-31 nor a moment such as 2026-01-31T12:00:00Z") from None
 
 
 def _text_problem(text: str) -> str | None:
