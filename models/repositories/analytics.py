@@ -1,7 +1,7 @@
 """What analytics tell of a tenant: sums over its runs, steps, credits and requests in a span of time.
 
-Each figure is the sum of the roll-ups of whole hours, of the rows that are in no roll-up yet, and of rows at the edges of the
-span; so it is the same before, during and after a roll-up. All functions work in a transaction of the tenant that
+Each figure is the sum of the roll-ups of whole days and hours, of the rows that are in no roll-up yet, and of rows at the edges
+of the span; so it is the same before, during and after a roll-up. All functions work in a transaction of the tenant that
 `begin_reading` has prepared, so that the figures of one answer are of one moment.
 """
 
@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.repositories.analytics_span import HOUR, UNITS, Span
+from models.repositories.analytics_span import UNITS, Span
 
 #: By what other than time figures may be grouped: columns of the facts.
 RUN_COLUMNS = {"workflow": "workflow_id", "framework": "framework", "model": "llm_model"}
@@ -29,6 +29,8 @@ _STEP_SUMS = (
     *("steps", "failed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls", "tokens"),
     "cost_micro",
 )
+#: Asked for by itself: only where it is known beforehand is it seen that few entries come after it.
+_MARK = text("SELECT coalesce(max(ledger_number), 0) FROM rollup_marks WHERE tenant_id = :tenant")
 _COST_SUMS = ("charges", "input_tokens", "cached_tokens", "output_tokens", "cost_micro")
 
 
@@ -60,8 +62,8 @@ class Grouped:
 async def begin_reading(session: AsyncSession) -> None:
     """All that is read in this transaction is of one moment. Before anything else."""
     await session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
-    # compiling takes longer than these queries do
-    await session.execute(text("SET LOCAL jit = off"))
+    # compiling takes longer than these queries do; and groups that do not fit into the memory are sorted on disk
+    await session.execute(text("SELECT set_config('jit', 'off', true), set_config('work_mem', '32MB', true)"))
 
 
 async def sum_executions(
@@ -69,22 +71,19 @@ async def sum_executions(
 ) -> tuple[Grouped, dict[str, int]]:
     """Runs that were made in the span, and those that failed by the type of their failure."""
     conditions, values = wanted.conditions()
-    facts = _facts(
-        "execution", ("workflow_id", "framework", "llm_model", "status", "failure_type"), _EXECUTION_SUMS, conditions
-    )
+    facts = _facts("execution", (_column(group, RUN_COLUMNS), "status", "failure_type"), _EXECUTION_SUMS, conditions)
     statuses = ", ".join(
         f"coalesce(sum(executions) FILTER (WHERE status = '{status}'), 0)::bigint AS {status}"
         for status in ("pending", "running", "paused", "completed", "failed", "cancelled", "rolled_back")
     )
     # the number of runs is `executions`; `failed` and `failures` are not the same
     query = text(f"""
-        WITH facts AS ({facts}), keyed AS (SELECT *, {_key(group, RUN_COLUMNS)} AS key FROM facts)
+        WITH pieces AS ({PIECES}), facts AS ({facts}), keyed AS (SELECT *, {_key(group, RUN_COLUMNS)} AS key FROM facts)
         SELECT GROUPING(key) AS over_keys, GROUPING(failure_type) AS over_types, key, failure_type,
                {_sums(_EXECUTION_SUMS)}, {statuses}
         FROM keyed GROUP BY GROUPING SETS ((), (key), (failure_type)) ORDER BY key
     """)  # noqa: S608 - made of our own names
-    parameters = {**_span(span, group), **values, "tenant": tenant_id}
-    rows = (await session.execute(query, parameters)).all()
+    rows = (await session.execute(query, {**_span(span, group), **values, "tenant": tenant_id})).all()
     total = next(row for row in rows if row.over_keys and row.over_types)
     groups = [row for row in rows if not row.over_keys and row.executions]
     by_type = {row.failure_type: row.failed for row in rows if not row.over_types and row.failed}
@@ -94,8 +93,10 @@ async def sum_executions(
 async def sum_steps(session: AsyncSession, tenant_id: UUID, span: Span, wanted: RunFilter, group: str) -> Grouped:
     """Steps that ended in the span, and what they used."""
     conditions, values = wanted.conditions(by_status=False)
-    facts = _facts("step", ("workflow_id", "framework"), _STEP_SUMS, conditions)
-    return await _grouped(session, tenant_id, span, facts, _STEP_SUMS, _key(group, RUN_COLUMNS), group, values)
+    facts = _facts("step", (_column(group, RUN_COLUMNS),), _STEP_SUMS, conditions)
+    return await _grouped(
+        session, facts, _STEP_SUMS, _key(group, RUN_COLUMNS), {**_span(span, group), **values, "tenant": tenant_id}
+    )
 
 
 async def sum_costs(
@@ -105,30 +106,19 @@ async def sum_costs(
     given = {"workflow_id": wanted.workflow_id, "usage_type": usage_type}
     given = {name: value for name, value in given.items() if value is not None}
     conditions = "".join(f" AND {name} = :{name}" for name in given)
-    dimensions = ("workflow_id", "usage_type", "resource", "agent")
-    columns = ", ".join((*dimensions, *_COST_SUMS))
     # entries after the mark are in no roll-up; their numbers have the order of their commits
-    mark = "coalesce((SELECT ledger_number FROM rollup_marks WHERE tenant_id = :tenant), 0)"
-    facts = f"""
-        SELECT hour AS at, {columns} FROM cost_rollups
-        WHERE tenant_id = :tenant AND hour >= :first AND hour < :last{conditions}
-        UNION ALL
-        SELECT at, {columns} FROM cost_facts
-        WHERE tenant_id = :tenant AND number > {mark} AND at >= :start AND at < :end{conditions}
-        UNION ALL
-        SELECT at, {columns} FROM cost_facts
-        WHERE tenant_id = :tenant AND number <= {mark} AND at >= :start AND at < :first{conditions}
-        UNION ALL
-        SELECT at, {columns} FROM cost_facts
-        WHERE tenant_id = :tenant AND number <= {mark} AND at >= :last AND at < :end{conditions}
-    """  # noqa: S608 - made of our own names
-    return await _grouped(session, tenant_id, span, facts, _COST_SUMS, _key(group, COST_COLUMNS), group, given)
+    mark = (await session.execute(_MARK, {"tenant": tenant_id})).scalar_one()
+    rolled = ("number > CAST(:mark AS bigint)", "number <= CAST(:mark AS bigint)")
+    facts = _facts("cost", (_column(group, COST_COLUMNS),), _COST_SUMS, conditions, rolled)
+    parameters = {**_span(span, group), **given, "tenant": tenant_id, "mark": mark}
+    return await _grouped(session, facts, _COST_SUMS, _key(group, COST_COLUMNS), parameters)
 
 
 async def sum_api_calls(session: AsyncSession, tenant_id: UUID, span: Span, group: str) -> Grouped:
     """Requests that arrived in the hours of the span: an hour that has begun in it counts as a whole."""
     facts = "SELECT hour AS at, calls FROM api_usage_hours WHERE tenant_id = :tenant AND hour >= date_trunc('hour', CAST(:start AS timestamptz), 'UTC') AND hour < :end"
-    return await _grouped(session, tenant_id, span, facts, ("calls",), _key(group, {}), group, {}, edges=False)
+    parameters = {"tenant": tenant_id, "start": span.start, "end": span.end, "unit": group, "zone": span.zone}
+    return await _grouped(session, facts, ("calls",), _key(group, {}), parameters)
 
 
 async def sum_failures(
@@ -136,12 +126,13 @@ async def sum_failures(
 ) -> Sequence[Row[Any]]:
     """Everything that went wrong in the span, also what a run got over: by time, type, severity and what became of it."""
     conditions, values = wanted.conditions()
+    of_runs = (
+        f"AND EXISTS (SELECT FROM execution_metrics WHERE execution_id = f.execution_id{conditions})" if values else ""
+    )
     query = text(f"""
-        SELECT date_trunc(CAST(:unit AS text), f.created_at, CAST(:zone AS text)) AS key, f.failure_type, f.severity,
-               f.recovery_status, count(*) AS failures, count(DISTINCT f.execution_id) AS executions
+        SELECT {_time("created_at")} AS key, failure_type, severity, recovery_status, count(*) AS failures
         FROM failures f
-        WHERE f.tenant_id = :tenant AND f.created_at >= :start AND f.created_at < :end
-          AND EXISTS (SELECT FROM execution_metrics WHERE execution_id = f.execution_id{conditions})
+        WHERE tenant_id = :tenant AND created_at >= :start AND created_at < :end {of_runs}
         GROUP BY 1, 2, 3, 4 ORDER BY 1, 2
     """)  # noqa: S608 - made of our own names
     parameters = {"tenant": tenant_id, "start": span.start, "end": span.end, "unit": unit, "zone": span.zone, **values}
@@ -153,21 +144,56 @@ async def names_of_workflows(session: AsyncSession, tenant_id: UUID, ids: Sequen
     return {row.id: row.name for row in await session.execute(query, {"tenant": tenant_id, "ids": list(ids)})}
 
 
-def _facts(kind: str, dimensions: Sequence[str], sums: Sequence[str], conditions: str) -> str:
-    """What is to be summed up: roll-ups of whole hours, rows that are in none, and rolled rows at both edges."""
-    columns = ", ".join((*dimensions, *sums))
-    rows = f"SELECT at, {columns} FROM {kind}_facts WHERE tenant_id = :tenant"  # noqa: S608 - made of our own names
+def _facts(
+    kind: str,
+    keys: Sequence[str],
+    sums: Sequence[str],
+    conditions: str,
+    rolled: tuple[str, str] = ("NOT rolled", "rolled"),
+) -> str:
+    """What is to be summed up, by its keys: roll-ups of whole days and hours, rows that are in none, and rolled rows of the
+    other pieces of the span. `rolled` tells the two kinds of rows apart.
+    """
+    columns = ", ".join((*keys, *sums))
+    # the moment that a roll-up begins is in the group in which all of it is
+    row_columns = ", ".join(f"{_time('at')} AS at" if name == "at" else name for name in (*keys, *sums))
+    new, old = rolled
+    # a look-up for each piece, whatever the planner takes their number for
     return f"""
-        SELECT hour AS at, {columns} FROM {kind}_rollups
-        WHERE tenant_id = :tenant AND hour >= :first AND hour < :last{conditions}
-        UNION ALL {rows} AND NOT rolled AND at >= :start AND at < :end{conditions}
-        UNION ALL {rows} AND rolled AND at >= :start AND at < :first{conditions}
-        UNION ALL {rows} AND rolled AND at >= :last AND at < :end{conditions}
+        SELECT {", ".join(keys)}, {_sums(sums)} FROM (
+            SELECT found.* FROM pieces CROSS JOIN LATERAL (
+                SELECT {columns} FROM {kind}_rollups
+                WHERE tenant_id = :tenant AND size = pieces.size AND at >= begins AND at < ends{conditions} OFFSET 0
+            ) AS found WHERE pieces.size <> 'rows'
+            UNION ALL
+            SELECT {row_columns} FROM {kind}_facts
+            WHERE tenant_id = :tenant AND {new} AND at >= :start AND at < :end{conditions}
+            UNION ALL
+            SELECT found.* FROM pieces CROSS JOIN LATERAL (
+                SELECT {row_columns} FROM {kind}_facts
+                WHERE tenant_id = :tenant AND {old} AND at >= begins AND at < ends{conditions} OFFSET 0
+            ) AS found WHERE pieces.size = 'rows'
+        ) AS parts GROUP BY {", ".join(keys)}
     """  # noqa: S608 - made of our own names
 
 
+#: The parts of a span, as `Span.pieces` tells them.
+PIECES = """
+    SELECT * FROM unnest(CAST(:sizes AS text[]), CAST(:begins AS timestamptz[]), CAST(:ends AS timestamptz[]))
+        AS pieces (size, begins, ends)
+"""
+
+
+def _column(group: str, columns: dict[str, str]) -> str:
+    return columns.get(group, "at")
+
+
 def _key(group: str, columns: dict[str, str]) -> str:
-    return columns.get(group, "date_trunc(CAST(:unit AS text), at, CAST(:zone AS text))")
+    return columns.get(group) or _time("at")
+
+
+def _time(moment: str) -> str:
+    return f"date_trunc(CAST(:unit AS text), {moment}, CAST(:zone AS text))"
 
 
 def _sums(names: Sequence[str]) -> str:
@@ -176,30 +202,18 @@ def _sums(names: Sequence[str]) -> str:
 
 
 def _span(span: Span, group: str) -> dict[str, Any]:
-    if group not in UNITS:
-        return span.whole(HOUR)
-    return {**span.whole(HOUR, rolled=span.in_step_with_utc("hour")), "unit": group, "zone": span.zone}
+    values = {"start": span.start, "end": span.end, **span.pieces(group)}
+    return {**values, "unit": group, "zone": span.zone} if group in UNITS else values
 
 
 async def _grouped(
-    session: AsyncSession,
-    tenant_id: UUID,
-    span: Span,
-    facts: str,
-    sums: Sequence[str],
-    key: str,
-    group: str,
-    values: dict[str, Any],
-    *,
-    edges: bool = True,
+    session: AsyncSession, facts: str, sums: Sequence[str], key: str, parameters: dict[str, Any]
 ) -> Grouped:
+    pieces = f"pieces AS ({PIECES}), " if "pieces" in facts else ""
     query = text(f"""
-        WITH facts AS ({facts}), keyed AS (SELECT *, {key} AS key FROM facts)
+        WITH {pieces}facts AS ({facts}), keyed AS (SELECT *, {key} AS key FROM facts)
         SELECT GROUPING(key) AS over_keys, key, {_sums(sums)} FROM keyed GROUP BY GROUPING SETS ((), (key)) ORDER BY key
     """)  # noqa: S608 - made of our own names
-    parameters = {**_span(span, group), **values, "tenant": tenant_id}
-    if not edges:
-        del parameters["first"], parameters["last"]
     rows = (await session.execute(query, parameters)).all()
     # what was taken out of a roll-up leaves zeros behind
     groups = [row for row in rows if not row.over_keys and any(getattr(row, name) for name in sums)]

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.repositories.analytics import RUN_COLUMNS, RunFilter
 from models.repositories.analytics_span import DAY, UNITS, Span
+from models.tables.metrics import WHOLE
 
 #: Runs whose durations are sorted; the rest of an answer takes about as long.
 EXACT = 100_000
@@ -37,7 +38,8 @@ async def percentiles(
     values |= {"tenant": tenant_id}
     if runs <= EXACT:
         return await _exact(session, span, group, conditions, values)
-    return await _about(session, span, group, conditions, values)
+    of_whole = group in UNITS and wanted.workflow_id is None and wanted.framework is None
+    return await _about(session, span, group, conditions, values, of_whole=of_whole)
 
 
 async def _exact(
@@ -68,25 +70,30 @@ async def _exact(
 
 
 async def _about(
-    session: AsyncSession, span: Span, group: str, conditions: str, values: dict[str, Any]
+    session: AsyncSession, span: Span, group: str, conditions: str, values: dict[str, Any], *, of_whole: bool
 ) -> tuple[Percentiles | None, Mapping[Any, Percentiles]]:
     by_time = group in UNITS
     grouped = not by_time or (group != "hour" and span.in_step_with_utc("day"))
+    column = RUN_COLUMNS.get(group, "at")
     rows = f"""
-        SELECT at, workflow_id, framework, llm_model, bucket, executions FROM execution_facts
+        SELECT {column}, bucket, executions FROM execution_facts
         WHERE tenant_id = :tenant AND bucket IS NOT NULL{conditions}"""  # noqa: S608 - made of our own names
+    key = column if not by_time else _key(group, "at") if grouped else "CAST(NULL AS text)"
+    # a day has many rows, and is told once what it belongs to
     query = text(f"""
         WITH facts AS (
-            SELECT day AS at, workflow_id, framework, llm_model, bucket, executions FROM duration_rollups
-            WHERE tenant_id = :tenant AND day >= :first AND day < :last{conditions}
+            SELECT {"day AS at" if by_time else column}, bucket, executions FROM duration_rollups
+            WHERE tenant_id = :tenant AND workflow_id {"=" if of_whole else "<>"} '{WHOLE}'
+              AND day >= :first AND day < :last{conditions}
             UNION ALL {rows} AND NOT rolled AND at >= :start AND at < :end
             UNION ALL {rows} AND rolled AND at >= :start AND at < :first
             UNION ALL {rows} AND rolled AND at >= :last AND at < :end
-        )
-        SELECT {_key(group, "at") if grouped else "CAST(NULL AS text)"} AS key, bucket, sum(executions)::bigint AS runs
-        FROM facts GROUP BY 1, 2
+        ), counts AS (SELECT {column}, bucket, sum(executions)::bigint AS executions FROM facts GROUP BY 1, 2)
+        SELECT {key} AS key, bucket, sum(executions)::bigint AS runs FROM counts GROUP BY 1, 2
     """)  # noqa: S608 - made of our own names
-    parameters = {**values, **span.whole(DAY), **(_unit(group, span) if grouped else {})}
+    first, last = span.whole(DAY)
+    parameters = {**values, "start": span.start, "end": span.end, "first": first, "last": last}
+    parameters |= _unit(group, span) if grouped else {}
     total: dict[int, int] = defaultdict(int)
     groups: dict[Any, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for row in await session.execute(query, parameters):

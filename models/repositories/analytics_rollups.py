@@ -6,11 +6,13 @@ changes after that is taken out by a trigger (migration 0014), and comes again h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.tables.metrics import WHOLE
 
 #: Rows of one transaction.
 BATCH = 5000
@@ -35,15 +37,30 @@ def _take(table: str, condition: str, order: str) -> str:
     """  # noqa: S608 - made of our own names
 
 
-def _add(table: str, facts: str, keys: Sequence[str], sums: Sequence[str], condition: str) -> str:
-    """Adds facts to a roll-up, its rows always in the same order, so that two who do so do not wait for each other."""
+#: Each fact is added to its day and to its hour.
+_BOTH = ", unnest(ARRAY['day', 'hour']) AS size"
+_TIMES = {"size": "size", "at": "date_trunc(size, at, 'UTC')"}
+#: A duration counts for its kind of runs, and for the whole tenant.
+_KINDS = ", unnest(ARRAY[false, true]) AS whole"
+
+
+def _kind(*names: str) -> dict[str, str]:
+    return dict(zip(names, names, strict=True))
+
+
+def _add(table: str, source: str, keys: Mapping[str, str], sums: Sequence[str], condition: str) -> str:
+    """Adds facts to a roll-up, its rows always in the same order, so that two who do so do not wait for each other.
+
+    `keys` are the columns that tell rows apart, and what each of them is of a fact.
+    """
     columns, named = ", ".join((*keys, *sums)), ", ".join(keys)
+    in_order = ", ".join(str(number + 1) for number in range(1 + len(keys)))
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in sums)
     return f"""
         INSERT INTO {table} (tenant_id, {columns})
-        SELECT tenant_id, {named}, {", ".join(f"sum({name})" for name in sums)}
-        FROM {facts} WHERE tenant_id = :tenant AND {condition}
-        GROUP BY tenant_id, {named} ORDER BY tenant_id, {named}
+        SELECT tenant_id, {", ".join(keys.values())}, {", ".join(f"sum({name})" for name in sums)}
+        FROM {source} WHERE tenant_id = :tenant AND {condition}
+        GROUP BY {in_order} ORDER BY {in_order}
         ON CONFLICT (tenant_id, {named}) DO UPDATE SET {added}
     """  # noqa: S608 - made of our own names
 
@@ -53,8 +70,8 @@ _TAKE_EXECUTIONS = text(_take("execution_metrics", f" AND {_ENDED}", "created_at
 _ADD_EXECUTIONS = text(
     _add(
         "execution_rollups",
-        "execution_facts",
-        ("hour", "workflow_id", "framework", "llm_model", "status", "failure_type"),
+        f"execution_facts{_BOTH}",
+        {**_TIMES, **_kind("workflow_id", "framework", "llm_model", "status", "failure_type")},
         (
             *("executions", "timed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls"),
             *("tokens", "cost_micro", "rollbacks", "failures", "retries"),
@@ -65,8 +82,14 @@ _ADD_EXECUTIONS = text(
 _ADD_DURATIONS = text(
     _add(
         "duration_rollups",
-        "execution_facts",
-        ("day", "workflow_id", "framework", "llm_model", "status", "bucket"),
+        f"execution_facts{_KINDS}",
+        {
+            "workflow_id": f"CASE WHEN whole THEN '{WHOLE}'::uuid ELSE workflow_id END",
+            "day": "date_trunc('day', at, 'UTC')",
+            "framework": "CASE WHEN whole THEN '' ELSE framework END",
+            "llm_model": "CASE WHEN whole THEN '' ELSE llm_model END",
+            **_kind("status", "bucket"),
+        },
         ("executions",),
         f"{_OF_BATCH} AND bucket IS NOT NULL",
     )
@@ -75,8 +98,8 @@ _TAKE_STEPS = text(_take("agent_metrics", "", "measured_at"))
 _ADD_STEPS = text(
     _add(
         "step_rollups",
-        "step_facts",
-        ("hour", "workflow_id", "framework"),
+        f"step_facts{_BOTH}",
+        {**_TIMES, **_kind("workflow_id", "framework")},
         (
             *("steps", "failed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls", "tokens"),
             "cost_micro",
@@ -87,8 +110,8 @@ _ADD_STEPS = text(
 _ADD_COSTS = text(
     _add(
         "cost_rollups",
-        "cost_facts",
-        ("hour", "workflow_id", "usage_type", "resource", "agent"),
+        f"cost_facts{_BOTH}",
+        {**_TIMES, **_kind("workflow_id", "usage_type", "resource", "agent")},
         ("charges", "input_tokens", "cached_tokens", "output_tokens", "cost_micro"),
         "number > :after AND number <= :upto",
     )

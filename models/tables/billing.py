@@ -67,7 +67,12 @@ class LedgerEntry(Table, table=True):
         CheckConstraint(_one_of("usage_type", USAGE_TYPES), name="valid_usage_type"),
         UniqueConstraint("tenant_id", "idempotency_key"),
         Index("ix_ledger_entries_execution", "execution_id", postgresql_where=text("kind = 'settle'")),
-        Index("ix_ledger_entries_time", "tenant_id", "created_at", postgresql_where=text("kind = 'settle'")),
+        Index(
+            "ix_ledger_entries_time",
+            "tenant_id",
+            "created_at",
+            postgresql_where=text("spent <> 0 OR kind = 'settle'"),
+        ),
         Index(
             "ix_ledger_entries_moved",
             "tenant_id",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field
 
 from models.tables.base import Table, id_field, optional_time_field, sealed_json, sealed_text, time_field
@@ -21,10 +21,11 @@ class Failure(Table, table=True):
         CheckConstraint(
             "recovery_status IN ('pending', 'in_progress', 'resolved', 'escalated')", name="valid_recovery_status"
         ),
+        Index("ix_failures_time", "tenant_id", "created_at"),
     )
 
     id: UUID = id_field()
-    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", index=True)
+    tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE")
     execution_id: UUID = Field(foreign_key="executions.id", ondelete="CASCADE", index=True)
     agent_id: UUID | None = Field(default=None, foreign_key="agents.id", ondelete="SET NULL")
     #: The last checkpoint before it.

@@ -18,14 +18,21 @@ from models.tables.base import Table, id_field, time_field
 
 #: Millionths of a credit, which is a cent, in a US dollar.
 _DOLLARS = "cost_micro / 100000000.0"
+#: Stands for the workflow where a row is about all of them.
+WHOLE = UUID(int=0)
 
 
 def _count() -> Any:
     return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": text("0")})
 
 
-def _hour() -> Any:
+def _began() -> Any:
     return Field(primary_key=True, sa_type=DateTime(timezone=True))
+
+
+def _size() -> Any:
+    """`day` or `hour`: each row is contained in one of both."""
+    return Field(max_length=4, primary_key=True)
 
 
 def _dollars() -> Any:
@@ -124,7 +131,7 @@ class AgentMetrics(Table, table=True):
 
 
 class ExecutionRollup(Table, table=True):
-    """The runs that were made in an hour (UTC), of one kind. Empty texts stand for what a run does not have.
+    """The runs that were made in an hour or a day (UTC), of one kind. Empty texts stand for what a run does not have.
 
     `timed` and `duration_ms` are of those that ended well or failed.
     """
@@ -132,7 +139,8 @@ class ExecutionRollup(Table, table=True):
     __tablename__ = "execution_rollups"
 
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
-    hour: datetime = _hour()
+    size: str = _size()
+    at: datetime = _began()
     workflow_id: UUID = Field(primary_key=True)
     framework: str = Field(max_length=50, primary_key=True)
     llm_model: str = Field(max_length=255, primary_key=True)
@@ -158,8 +166,9 @@ class DurationRollup(Table, table=True):
     __tablename__ = "duration_rollups"
 
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
-    day: datetime = _hour()
+    #: `WHOLE` in the rows of all runs of the tenant, of whatever kind.
     workflow_id: UUID = Field(primary_key=True)
+    day: datetime = _began()
     framework: str = Field(max_length=50, primary_key=True)
     llm_model: str = Field(max_length=255, primary_key=True)
     status: str = Field(max_length=50, primary_key=True)
@@ -168,12 +177,13 @@ class DurationRollup(Table, table=True):
 
 
 class StepRollup(Table, table=True):
-    """The steps that ended in an hour (UTC), and what they used."""
+    """The steps that ended in an hour or a day (UTC), and what they used."""
 
     __tablename__ = "step_rollups"
 
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
-    hour: datetime = _hour()
+    size: str = _size()
+    at: datetime = _began()
     workflow_id: UUID = Field(primary_key=True)
     framework: str = Field(max_length=50, primary_key=True)
     steps: int = _count()
@@ -188,12 +198,13 @@ class StepRollup(Table, table=True):
 
 
 class CostRollup(Table, table=True):
-    """The credits that were spent in an hour (UTC). Entries of the ledger up to `RollupMark.ledger_number` are in here."""
+    """The credits that were spent in an hour or a day (UTC). Entries of the ledger up to `RollupMark.ledger_number` are in here."""
 
     __tablename__ = "cost_rollups"
 
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
-    hour: datetime = _hour()
+    size: str = _size()
+    at: datetime = _began()
     #: All zeros where the entry names none.
     workflow_id: UUID = Field(primary_key=True)
     usage_type: str = Field(max_length=20, primary_key=True)
@@ -221,5 +232,5 @@ class ApiUsageHour(Table, table=True):
     __tablename__ = "api_usage_hours"
 
     tenant_id: UUID = Field(foreign_key="tenants.id", ondelete="CASCADE", primary_key=True)
-    hour: datetime = _hour()
+    hour: datetime = _began()
     calls: int = _count()

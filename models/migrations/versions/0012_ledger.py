@@ -101,7 +101,7 @@ sa.UniqueConstraint('tenant_id', 'idempotency_key', name=op.f('uq_ledger_entries
 )
     op.create_index('ix_ledger_entries_execution', 'ledger_entries', ['execution_id'], unique=False, postgresql_where=sa.text("kind = 'settle'"))
     op.create_index('ix_ledger_entries_moved', 'ledger_entries', ['tenant_id', 'number'], unique=False, postgresql_where=sa.text("kind NOT IN ('reserve', 'release', 'settle')"))
-    op.create_index('ix_ledger_entries_time', 'ledger_entries', ['tenant_id', 'created_at'], unique=False, postgresql_where=sa.text("kind = 'settle'"))
+    op.create_index('ix_ledger_entries_time', 'ledger_entries', ['tenant_id', 'created_at'], unique=False, postgresql_where=sa.text("spent <> 0 OR kind = 'settle'"))
     op.create_table('credit_grants',
 sa.Column('id', sa.Uuid(), nullable=False),
 sa.Column('tenant_id', sa.Uuid(), nullable=False),

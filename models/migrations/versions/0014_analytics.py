@@ -23,9 +23,7 @@ _TABLES = ('execution_metrics', 'agent_metrics', 'execution_rollups', 'duration_
 # what runs and steps are, as analytics count them: the roll-ups are sums of these, and so is what is not rolled up yet
 _FACTS = """
 CREATE VIEW execution_facts WITH (security_invoker = true) AS
-SELECT m.id, m.tenant_id, m.rolled, m.created_at AS at, date_trunc('hour', m.created_at, 'UTC') AS hour,
-       date_trunc('day', m.created_at, 'UTC') AS day,
-       m.workflow_id, m.framework, coalesce(m.llm_model, now.llm_model, '') AS llm_model, m.status,
+SELECT m.id, m.tenant_id, m.rolled, m.created_at AS at, m.workflow_id, m.framework, coalesce(m.llm_model, now.llm_model, '') AS llm_model, m.status,
        CASE WHEN m.status = 'failed' THEN coalesce(m.failure_type, '') ELSE '' END AS failure_type,
        1 AS executions,
        CASE WHEN m.status IN ('completed', 'failed') THEN 1 ELSE 0 END AS timed,
@@ -51,7 +49,7 @@ LEFT JOIN LATERAL (
 ) AS now ON true;
 
 CREATE VIEW step_facts WITH (security_invoker = true) AS
-SELECT id, tenant_id, rolled, measured_at AS at, date_trunc('hour', measured_at, 'UTC') AS hour, workflow_id, framework,
+SELECT id, tenant_id, rolled, measured_at AS at, workflow_id, framework,
        1 AS steps, CASE WHEN status = 'completed' THEN 0 ELSE 1 END AS failed, duration_ms,
        CASE WHEN checkpoint_bytes IS NULL THEN 0 ELSE 1 END AS checkpoints,
        coalesce(checkpoint_bytes, 0) AS checkpoint_bytes,
@@ -59,7 +57,7 @@ SELECT id, tenant_id, rolled, measured_at AS at, date_trunc('hour', measured_at,
 FROM agent_metrics;
 
 CREATE VIEW cost_facts WITH (security_invoker = true) AS
-SELECT tenant_id, number, created_at AS at, date_trunc('hour', created_at, 'UTC') AS hour,
+SELECT tenant_id, number, created_at AS at,
        coalesce(workflow_id, '00000000-0000-0000-0000-000000000000') AS workflow_id, coalesce(usage_type, '') AS usage_type,
        coalesce(resource, '') AS resource, coalesce(agent, '') AS agent,
        CASE WHEN kind = 'settle' THEN 1 ELSE 0 END AS charges, coalesce(input_tokens, 0) AS input_tokens,
@@ -164,20 +162,32 @@ $$
 # whoever changes what is contained in a roll-up takes it out of there; the next roll-up puts it in again
 _UNROLL = """
 CREATE FUNCTION unroll_execution() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    gone execution_facts;
+    unit text;
+    workflow uuid;
 BEGIN
-    UPDATE execution_rollups r
-    SET executions = r.executions - f.executions, timed = r.timed - f.timed, duration_ms = r.duration_ms - f.duration_ms,
-        checkpoints = r.checkpoints - f.checkpoints, checkpoint_bytes = r.checkpoint_bytes - f.checkpoint_bytes,
-        llm_calls = r.llm_calls - f.llm_calls, tool_calls = r.tool_calls - f.tool_calls, tokens = r.tokens - f.tokens,
-        cost_micro = r.cost_micro - f.cost_micro, rollbacks = r.rollbacks - f.rollbacks,
-        failures = r.failures - f.failures, retries = r.retries - f.retries
-    FROM execution_facts f
-    WHERE f.id = OLD.id AND r.tenant_id = f.tenant_id AND r.hour = f.hour AND r.workflow_id = f.workflow_id
-      AND r.framework = f.framework AND r.llm_model = f.llm_model AND r.status = f.status AND r.failure_type = f.failure_type;
-    UPDATE duration_rollups r SET executions = r.executions - 1
-    FROM execution_facts f
-    WHERE f.id = OLD.id AND r.tenant_id = f.tenant_id AND r.day = f.day AND r.workflow_id = f.workflow_id
-      AND r.framework = f.framework AND r.llm_model = f.llm_model AND r.status = f.status AND r.bucket = f.bucket;
+    SELECT * INTO gone FROM execution_facts WHERE id = OLD.id;
+    -- in the order in which a roll-up locks them
+    FOREACH unit IN ARRAY ARRAY['day', 'hour'] LOOP
+        UPDATE execution_rollups r
+        SET executions = r.executions - gone.executions, timed = r.timed - gone.timed, duration_ms = r.duration_ms - gone.duration_ms,
+            checkpoints = r.checkpoints - gone.checkpoints, checkpoint_bytes = r.checkpoint_bytes - gone.checkpoint_bytes,
+            llm_calls = r.llm_calls - gone.llm_calls, tool_calls = r.tool_calls - gone.tool_calls, tokens = r.tokens - gone.tokens,
+            cost_micro = r.cost_micro - gone.cost_micro, rollbacks = r.rollbacks - gone.rollbacks,
+            failures = r.failures - gone.failures, retries = r.retries - gone.retries
+        WHERE r.tenant_id = gone.tenant_id AND r.size = unit AND r.at = date_trunc(unit, gone.at, 'UTC')
+          AND r.workflow_id = gone.workflow_id AND r.framework = gone.framework AND r.llm_model = gone.llm_model
+          AND r.status = gone.status AND r.failure_type = gone.failure_type;
+    END LOOP;
+    -- the row of the whole tenant, then that of its kind
+    FOREACH workflow IN ARRAY ARRAY['00000000-0000-0000-0000-000000000000', gone.workflow_id] LOOP
+        UPDATE duration_rollups r SET executions = r.executions - 1
+        WHERE r.tenant_id = gone.tenant_id AND r.workflow_id = workflow AND r.day = date_trunc('day', gone.at, 'UTC')
+          AND r.status = gone.status AND r.bucket = gone.bucket
+          AND (r.framework, r.llm_model) = (CASE WHEN workflow = gone.workflow_id THEN gone.framework ELSE '' END,
+                                            CASE WHEN workflow = gone.workflow_id THEN gone.llm_model ELSE '' END);
+    END LOOP;
     NEW.rolled := false;
     RETURN NEW;
 END
@@ -185,15 +195,20 @@ $$;
 CREATE TRIGGER unroll BEFORE UPDATE ON execution_metrics FOR EACH ROW WHEN (OLD.rolled) EXECUTE FUNCTION unroll_execution();
 
 CREATE FUNCTION unroll_step() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    gone step_facts;
+    unit text;
 BEGIN
-    UPDATE step_rollups r
-    SET steps = r.steps - f.steps, failed = r.failed - f.failed, duration_ms = r.duration_ms - f.duration_ms,
-        checkpoints = r.checkpoints - f.checkpoints, checkpoint_bytes = r.checkpoint_bytes - f.checkpoint_bytes,
-        llm_calls = r.llm_calls - f.llm_calls, tool_calls = r.tool_calls - f.tool_calls, tokens = r.tokens - f.tokens,
-        cost_micro = r.cost_micro - f.cost_micro
-    FROM step_facts f
-    WHERE f.id = OLD.id AND r.tenant_id = f.tenant_id AND r.hour = f.hour AND r.workflow_id = f.workflow_id
-      AND r.framework = f.framework;
+    SELECT * INTO gone FROM step_facts WHERE id = OLD.id;
+    FOREACH unit IN ARRAY ARRAY['day', 'hour'] LOOP
+        UPDATE step_rollups r
+        SET steps = r.steps - gone.steps, failed = r.failed - gone.failed, duration_ms = r.duration_ms - gone.duration_ms,
+            checkpoints = r.checkpoints - gone.checkpoints, checkpoint_bytes = r.checkpoint_bytes - gone.checkpoint_bytes,
+            llm_calls = r.llm_calls - gone.llm_calls, tool_calls = r.tool_calls - gone.tool_calls, tokens = r.tokens - gone.tokens,
+            cost_micro = r.cost_micro - gone.cost_micro
+        WHERE r.tenant_id = gone.tenant_id AND r.size = unit AND r.at = date_trunc(unit, gone.at, 'UTC')
+          AND r.workflow_id = gone.workflow_id AND r.framework = gone.framework;
+    END LOOP;
     NEW.rolled := false;
     RETURN NEW;
 END
@@ -294,26 +309,29 @@ def upgrade() -> None:
     op.create_index('ix_agent_metrics_time', 'agent_metrics', ['measured_at'], postgresql_using='brin')
     op.create_index('ix_agent_metrics_not_rolled', 'agent_metrics', ['tenant_id', 'measured_at'], postgresql_where=sa.text('NOT rolled'))
 
+    op.drop_index('ix_failures_tenant_id', 'failures')
+    op.create_index('ix_failures_time', 'failures', ['tenant_id', 'created_at'])
+
     kind = ('workflow_id', 'framework', 'llm_model', 'status')
     _table(
-        'execution_rollups', ['tenant_id', 'hour', *kind, 'failure_type'],
-        _time('hour'), _id('workflow_id'), _text('framework', 50), _text('llm_model', 255), _text('status', 50), _text('failure_type', 100),
+        'execution_rollups', ['tenant_id', 'size', 'at', *kind, 'failure_type'],
+        _text('size', 4), _time('at'), _id('workflow_id'), _text('framework', 50), _text('llm_model', 255), _text('status', 50), _text('failure_type', 100),
         *_count('executions', 'timed', 'duration_ms', 'checkpoints', 'checkpoint_bytes', 'llm_calls', 'tool_calls', 'tokens', 'cost_micro',
                 'rollbacks', 'failures', 'retries'),
     )
     _table(
-        'duration_rollups', ['tenant_id', 'day', *kind, 'bucket'],
-        _time('day'), _id('workflow_id'), _text('framework', 50), _text('llm_model', 255), _text('status', 50),
+        'duration_rollups', ['tenant_id', 'workflow_id', 'day', 'framework', 'llm_model', 'status', 'bucket'],
+        _id('workflow_id'), _time('day'), _text('framework', 50), _text('llm_model', 255), _text('status', 50),
         sa.Column('bucket', sa.Integer(), nullable=False), *_count('executions'),
     )
     _table(
-        'step_rollups', ['tenant_id', 'hour', 'workflow_id', 'framework'],
-        _time('hour'), _id('workflow_id'), _text('framework', 50),
+        'step_rollups', ['tenant_id', 'size', 'at', 'workflow_id', 'framework'],
+        _text('size', 4), _time('at'), _id('workflow_id'), _text('framework', 50),
         *_count('steps', 'failed', 'duration_ms', 'checkpoints', 'checkpoint_bytes', 'llm_calls', 'tool_calls', 'tokens', 'cost_micro'),
     )
     _table(
-        'cost_rollups', ['tenant_id', 'hour', 'workflow_id', 'usage_type', 'resource', 'agent'],
-        _time('hour'), _id('workflow_id'), _text('usage_type', 20), _text('resource', 255), _text('agent', 255),
+        'cost_rollups', ['tenant_id', 'size', 'at', 'workflow_id', 'usage_type', 'resource', 'agent'],
+        _text('size', 4), _time('at'), _id('workflow_id'), _text('usage_type', 20), _text('resource', 255), _text('agent', 255),
         *_count('charges', 'input_tokens', 'cached_tokens', 'output_tokens', 'cost_micro'),
     )
     _table('rollup_marks', ['tenant_id'], *_count('ledger_number'))
@@ -334,6 +352,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute('DROP TRIGGER measure_failure ON failures')
+    op.drop_index('ix_failures_time', 'failures')
+    op.create_index('ix_failures_tenant_id', 'failures', ['tenant_id'])
     op.execute('DROP TRIGGER measure_execution_changed ON executions')
     op.execute('DROP TRIGGER measure_execution_made ON executions')
     op.execute('DROP VIEW execution_facts, step_facts, cost_facts')
