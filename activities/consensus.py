@@ -18,18 +18,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.adapters.base import ModelEndpoint
+from activities.adapters.base import ModelEndpoint, Unaffordable
 from activities.audit_notes import note_steering
 from activities.contracts.handoffs import Validator
 from activities.contracts.outputs import as_json
 from activities.gateway.gateway import Gateway
+from activities.gateway.session import StepSession
 from activities.heartbeat import heartbeat
 from activities.records import Begun, Records
 from activities.step_errors import storable
 from activities.steps import StepActivities
 from activities.stores.values import Stored
 from models.database import Database
-from models.repositories.journal import StepKey
+from models.repositories.journal import JournalRepository, StepKey
 from models.tables import Agent, ConsensusAck, ConsensusLog, ExecutionEvent
 from models.tables.base import new_id, now
 from models.wire import RoundInput, StepInput, ValidatorsInput
@@ -74,7 +75,10 @@ class ConsensusActivities:
 
     @activity.defn(name="ask_validators")
     async def ask_validators(self, asked: ValidatorsInput) -> list[Vote]:
-        """The votes of validator agents. Their calls are the step's: journaled, metered, and the same in each term."""
+        """The votes of validator agents. Their calls are the step's: journaled, metered, and the same in each term.
+
+        One that cannot be paid for fails with the type `credits` or `budget`, and details that say what it takes.
+        """
         async with heartbeat():
             attempt = await self._attempt(asked.step)
             work = await self._steps.prepare(asked.step, Begun(attempt, Stored()))
@@ -86,8 +90,13 @@ class ConsensusActivities:
             key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
             with self._gateway.session(UUID(step.tenant_id), key, attempt, lambda: None) as session:
                 endpoint = self._gateway.endpoint(session)
-                said = [await _vote(endpoint, validator, asked.term) for validator in validators]
-            await self._database.run(UUID(step.tenant_id), lambda db: _keep_reasons(db, asked, said))
+                said = [await _vote(session, endpoint, validator, asked.term) for validator in validators]
+
+            async def keep(db: AsyncSession) -> None:
+                await _keep_reasons(db, asked, said)
+                await JournalRepository(db, session.tenant_id).mark_votes(key, session.answered)
+
+            await self._database.run(session.tenant_id, keep)
             return [vote for vote, _ in said]
 
     async def _attempt(self, step: StepInput) -> int:
@@ -103,7 +112,7 @@ class ConsensusActivities:
         return await self._database.run(UUID(step.tenant_id), work)
 
 
-async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> tuple[Vote, str]:
+async def _vote(session: StepSession, endpoint: ModelEndpoint, validator: Validator, term: int) -> tuple[Vote, str]:
     """One validator's word, and its reason. A model that gives no verdict refuses; one that is away is no vote at all."""
     request = {
         "model": validator.model or endpoint.default_model,
@@ -116,6 +125,10 @@ async def _vote(endpoint: ModelEndpoint, validator: Validator, term: int) -> tup
             json=request,
             headers={"Authorization": f"Bearer {endpoint.api_key}"},
         )
+    lack = session.outcome
+    if isinstance(lack, Unaffordable):
+        details = {"required": lack.required, "budget_id": lack.budget_id}
+        raise ApplicationError(str(lack), details, type=lack.failure_type, non_retryable=True)
     if answer.status_code >= 500 or answer.status_code in (402, 429):
         raise ApplicationError("A validator's model does not answer.", type="model_unavailable")
     accept, why = False, f"The model answered {answer.status_code}."

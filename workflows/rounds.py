@@ -11,16 +11,17 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from models.wire import Branch, HandoffWish, RoundInput, RunInput, StepInput, ValidatorsInput
+    from models.wire import Branch, HandoffWish, RoundInput, RunInput, StepInput, StepOutcome, ValidatorsInput
     from models.wire_handoff import Round, Vote
     from workflows import handoff
     from workflows.calls import Calls
+    from workflows.lacking import MONEY, Lacking
 
 #: What tells two states of a round apart: its term, its votes, its status.
 Version = tuple[int, int, str]
 
 
-class Rounds:
+class Rounds(Lacking):
     """The consensus part of a run. The run gives `_branches`, `_calls` and what a step needs."""
 
     _run: RunInput
@@ -63,7 +64,7 @@ class Rounds:
                 # a vote came while the round was written down: it is written down as well before anything comes of it
                 continue
             if branch.handoff.open:
-                if not held:
+                if not held and self._hold not in MONEY:
                     self._ask(name, branch)
             elif not held:
                 await self._close(name, branch, branch.handoff)
@@ -76,6 +77,8 @@ class Rounds:
         if name in self._asking or not missing or self._asked.get(branch.log_id) == round_.term:
             return
         self._asked[branch.log_id] = round_.term
+        if not branch.term_ends:
+            self._set_term_end(branch, workflow.time() + round_.proposal.term_seconds)
         asked = ValidatorsInput(
             self._step_input(branch),
             branch.log_id,
@@ -87,7 +90,10 @@ class Rounds:
         self._asking[name] = asyncio.create_task(self._calls.ask_validators(asked))
 
     def _hear(self, name: str, branch: Branch) -> None:
-        """Takes in what the validators said. Who asked for them and did not come back is a lost leader."""
+        """Takes in what the validators said. Who asked for them and did not come back is a lost leader.
+
+        Validators that cannot be paid for now are asked again when the run goes on; until then the term stands still.
+        """
         task = self._asking.get(name)
         if task is None or not task.done():
             return
@@ -96,7 +102,14 @@ class Rounds:
         assert round_ is not None
         try:
             votes = task.result()
-        except ActivityError:
+        except ActivityError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type in MONEY:
+                lack = cause.details[0]
+                self._lack(StepOutcome(branch.checkpoint, parked=cause.type, **lack))
+                self._asked.pop(branch.log_id, None)
+                self._set_term_end(branch, 0.0)
+                return
             self._next_term(branch, round_.term, handoff.LEADER_LOST)
             return
         for vote in votes:
@@ -159,19 +172,25 @@ class Rounds:
         return True
 
     def _terms_end(self) -> list[float]:
-        return [b.term_ends for b in self._branches.values() if b.handoff is not None and b.handoff.open]
+        rounds = [b for b in self._branches.values() if b.handoff is not None and b.handoff.open]
+        return [branch.term_ends for branch in rounds if branch.term_ends]
 
     def _end_terms(self, now: float) -> None:
         """Terms whose time is up are followed by the next one, under the next leader."""
         for branch in self._branches.values():
             round_ = branch.handoff
-            if round_ is not None and round_.open and branch.term_ends <= now:
+            if round_ is not None and round_.open and 0 < branch.term_ends <= now:
                 self._next_term(branch, round_.term, handoff.TIMED_OUT)
 
     def _next_term(self, branch: Branch, term: int, why: str) -> None:
         assert branch.handoff is not None
         branch.handoff = handoff.next_term(branch.handoff, term, why, workflow.now().isoformat())
         branch.term_ends = workflow.time() + branch.handoff.proposal.term_seconds
+
+    def _set_term_end(self, branch: Branch, ends: float) -> None:
+        """0 is a term that stands still. People read of it: the round is told again."""
+        branch.term_ends = ends
+        self._told.pop(branch.log_id, None)
 
     def _leave_rounds(self) -> None:
         """Stops asking. A round that stays open is taken up again where it stood."""

@@ -107,8 +107,9 @@ def judge(charges: Sequence[CallCharge], agents: Iterable[Agent], execution: Exe
         if not is_done and (charge.lineage != execution.lineage or (step is not None and step.status == "rolled_back")):
             return "rolled_back"
         if is_done:
-            # when the journal is gone nobody knows who used it: a later attempt asks the same again, as a rule
-            unused = charge.used_by is not None and charge.used_by < last[where]
+            # votes belong to no attempt; when the journal is gone nobody knows who used it: a later attempt asks the same
+            # again, as a rule
+            unused = bool(charge.used_by) and charge.used_by < last[where]
             return "retried" if unused else "completed"
         return "abandoned" if ended else "in_progress"
 

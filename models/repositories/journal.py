@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import zstandard
@@ -28,6 +29,14 @@ UPDATE call_journal SET used_by = CAST(:attempt AS int)
 FROM unnest(CAST(:hashes AS text[]), CAST(:occurrences AS int[])) AS used (request_hash, occurrence)
 WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
   AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int) AND used_by < CAST(:attempt AS int)
+  AND call_journal.request_hash = used.request_hash AND call_journal.occurrence = used.occurrence
+""")
+
+_VOTE = text("""
+UPDATE call_journal SET used_by = 0
+FROM unnest(CAST(:hashes AS text[]), CAST(:occurrences AS int[])) AS used (request_hash, occurrence)
+WHERE tenant_id = CAST(:tenant AS uuid) AND execution_id = CAST(:execution AS uuid)
+  AND lineage = CAST(:lineage AS int) AND step_index = CAST(:step AS int)
   AND call_journal.request_hash = used.request_hash AND call_journal.occurrence = used.occurrence
 """)
 
@@ -112,17 +121,11 @@ async def look_up(
 class JournalRepository(Repository):
     async def mark_used(self, step: StepKey, attempt: int, calls: Iterable[tuple[str, int]]) -> None:
         """Writes down that an attempt used these answers (hash of the request, occurrence), whoever had asked for them."""
-        listed = list(calls)
-        values = {
-            "tenant": self.tenant_id,
-            "execution": step.execution_id,
-            "lineage": step.lineage,
-            "step": step.step_index,
-            "attempt": attempt,
-            "hashes": [request_hash for request_hash, _ in listed],
-            "occurrences": [occurrence for _, occurrence in listed],
-        }
-        await self.session.execute(_USE, values)
+        await self.session.execute(_USE, {**self._calls(step, calls), "attempt": attempt})
+
+    async def mark_votes(self, step: StepKey, calls: Iterable[tuple[str, int]]) -> None:
+        """Writes down that these answers were votes on a step, which no attempt of it asks for: `used_by` is 0."""
+        await self.session.execute(_VOTE, self._calls(step, calls))
 
     async def write(self, entry: JournalEntry) -> None:
         """Writes an answer; the first one stays, so a repeated write changes nothing."""
@@ -138,3 +141,14 @@ class JournalRepository(Repository):
             # sums of bigints arrive as decimals
             found.setdefault(row[0], []).append(StepUsage(*(int(number) for number in row[1:])))
         return found
+
+    def _calls(self, step: StepKey, calls: Iterable[tuple[str, int]]) -> dict[str, Any]:
+        listed = list(calls)
+        return {
+            "tenant": self.tenant_id,
+            "execution": step.execution_id,
+            "lineage": step.lineage,
+            "step": step.step_index,
+            "hashes": [request_hash for request_hash, _ in listed],
+            "occurrences": [occurrence for _, occurrence in listed],
+        }

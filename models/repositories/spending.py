@@ -101,7 +101,8 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class CallCharge:
-    """A call of a run, or a fee. `used_by` is the newest attempt that used its answer; None where nobody knows any more."""
+    """A call of a run, or a fee. `used_by` is the newest attempt that used its answer, 0 for a vote on the step; None where
+    nobody knows any more."""
 
     lineage: int | None
     step_index: int | None

@@ -101,7 +101,7 @@ class Payer:
                 name=resource,
                 endpoint="/chat/completions",
                 attempt=attempt,
-                used_by=used_by or attempt,
+                used_by=attempt if used_by is None else used_by,
                 content_type="application/json",
                 answer=b"x",
                 input_tokens=tokens[0],

@@ -73,13 +73,15 @@ async def test_answers_that_the_last_attempt_did_not_use_are_retried_work(
     await payer.call(run, 0, 70, attempt=1)
     await payer.call(run, 0, 200, attempt=2)
     await payer.call(run, 0, 5, attempt=3)
+    # a validator's vote, which no attempt asks for
+    await payer.call(run, 0, 10, attempt=1, used_by=0)
     found = await costs_of(http, run)
     assert wasted(found) == {"retried": 0.00027}
-    assert (found["wasted"]["calls"], found["useful"]["credits"], found["steps"][0]["attempts"]) == (2, 1.000005, 3)
+    assert (found["wasted"]["calls"], found["useful"]["credits"], found["steps"][0]["attempts"]) == (2, 1.000015, 3)
     # what retention leaves says nothing of who used what, so nothing counts as wasted
     await payer.execute(text("DELETE FROM call_journal WHERE execution_id = :id"), id=run.execution)
     bare = await costs_of(http, run)
-    assert (bare["credits_used"], bare["wasted"]["credits"], bare["useful"]["calls"]) == (1.000275, 0, 4)
+    assert (bare["credits_used"], bare["wasted"]["credits"], bare["useful"]["calls"]) == (1.000285, 0, 5)
 
 
 async def test_step_under_way_is_useful_for_now(http: httpx.AsyncClient, payer: Payer) -> None:

@@ -152,6 +152,7 @@ WRITES = {
     (IdempotencyRepository, "claim"),
     (JournalRepository, "write"),
     (JournalRepository, "mark_used"),
+    (JournalRepository, "mark_votes"),
     (WorkflowRepository, "add"),
 }
 #: Methods that find nothing here; what they find of another tenant has a test of its own.

@@ -194,3 +194,28 @@ async def test_rollback_that_cannot_be_done_leaves_the_end_as_it_is(platform: Pl
         lambda: (platform.get(execution_id)["lineage"], platform.get(execution_id)["status"]) == (1, "completed"),
         "completed in its second lineage",
     )
+
+
+async def test_validators_that_cannot_be_paid_for(platform: Platform) -> None:
+    """The run waits for money, its term stands still, and who has voted is not asked again."""
+    verdict = {"when": {"any": "is it"}, "reply": {"json": {"accept": True, "reason": "fine"}}}
+    platform.model.set_script([verdict, ANSWER])
+    voters = [{"validator": name, "prompt": f"is it {name}? {{{{ topic }}}}"} for name in ("short", "true")]
+    handoff = {"from": "plan", "to": "write", "voters": voters, "quorum": "all"}
+    workflow = {
+        "name": "paid votes",
+        "framework": "langgraph",
+        "workflow_definition": {**_TWO_STEPS, "handoffs": [handoff]},
+    }
+    seen = len(platform.model.calls)
+    execution_id = await asyncio.to_thread(platform.start, workflow, {"topic": "thrift"}, budget=1)
+    await asyncio.to_thread(
+        wait_until, lambda: platform.get(execution_id)["reason"] == "budget", "waiting for its budget"
+    )
+    log = platform.http.get(f"/executions/{execution_id}/consensus").json()["logs"][0]
+    assert (log["status"], log["term"], log["deadline"]) == ("open", 1, None)
+    assert platform.http.put(f"/executions/{execution_id}/budget", json={"amount": 3}).status_code == 200
+    assert (await asyncio.to_thread(platform.finish, execution_id))["status"] == "completed"
+    assert len(platform.model.calls) - seen == 3
+    costs = platform.http.get(f"/executions/{execution_id}/costs").json()
+    assert (costs["credits_used"], costs["useful"]["credits"]) == (3, 3)
