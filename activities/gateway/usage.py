@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from models.pricing import Used
 
-#: More than any answer has; keeps nonsense out of the journal's columns.
-_MOST_TOKENS: Final = 2**31 - 1
+#: More is nonsense: a token stands for a byte at least, and no request or answer is longer than 64 MiB.
+_MOST_TOKENS: Final = 2**26
 #: Bytes of text for which a token is charged where the provider does not tell how many there were.
 BYTES_PER_TOKEN: Final = 4
 #: Where the words of an answer stand.
@@ -69,9 +69,9 @@ def _estimate(length: int) -> int:
 
 
 def _count(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
         return None
-    return int(min(value, _MOST_TOKENS))
+    return int(value) if 0 <= value <= _MOST_TOKENS else None
 
 
 def text_length(answer: Any) -> int:

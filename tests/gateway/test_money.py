@@ -191,15 +191,18 @@ def test_calls_of_a_step_wait_for_what_the_others_leave(scene: Scene, purse: Pur
     assert purse.stands == (most(requests[0], 50) + 1000 - spent, 0, spent)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_usage_that_is_not_reported_is_estimated(make_scene: MakeScene, purse: Purse, stream: bool) -> None:
-    """A token for four bytes of what was asked and said, and never more than was held."""
+@pytest.mark.parametrize(
+    ("stream", "usage"),
+    [(False, {}), (True, {}), (False, {"prompt_tokens": 10**30, "completion_tokens": 2**31}), (False, [-1, "many"])],
+)
+def test_usage_that_is_not_reported_is_estimated(make_scene: MakeScene, purse: Purse, stream: bool, usage: Any) -> None:
+    """And what cannot be. A token for four bytes of what was asked and said, and never more than was held."""
     purse.price_model()
     purse.grant(MICRO)
     said = "answer " * 4
     delta = {"choices": [{"index": 0, "delta": {"content": said}, "finish_reason": "stop"}]}
     whole = {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}]}
-    body = b"data: " + completion(**delta) + b"\n\ndata: [DONE]\n\n" if stream else completion(**whole, usage={})
+    body = b"data: " + completion(**delta) + b"\n\ndata: [DONE]\n\n" if stream else completion(**whole, usage=usage)
     with (
         odd_provider(body, content_type="text/event-stream" if stream else "application/json") as (url, _),
         make_scene(llm_base_url=url, billing_enforced=True) as made,
