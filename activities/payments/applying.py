@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import structlog
+from sqlalchemy.exc import IntegrityError
 
 from activities.payments.booking import Books, Refused
 from activities.payments.facts import Back, Fact, Intent, Invoice, InvoicePaid, Sub
@@ -39,7 +41,9 @@ class Applier:
             row = await stripe_events.find(session, event_id)
         if row is None or row.processed_at is not None:
             return None if row is None else row.processing_error
-        error, traces = await self._apply_event(event_id, row.event_data)
+        # an event without a time is as old as our copy of it
+        event = {"created": int(row.created_at.timestamp()), **row.event_data}
+        error, traces = await self._apply_event(event_id, event)
         if error == stripe_events.NO_TENANT and traces is not None:
             async with self._database.system() as session:
                 known = await stripe_events.end_without_tenant(session, event_id, traces)
@@ -79,7 +83,17 @@ class Applier:
             return str(error), None
         except TenantErased:
             return "The tenant is erased.", None
+        except IntegrityError:
+            if await self._is_elsewhere(tenant_id, fact):
+                return "It was booked for another tenant before.", None
+            raise
         return None, fact.traces
+
+    async def _is_elsewhere(self, tenant_id: UUID, fact: Fact) -> bool:
+        """Whether what a fact is about is known, as another tenant's than its metadata say."""
+        known = replace(fact.traces, tenant=None, customer=None)
+        async with self._database.system() as session:
+            return await stripe_events.owner_of(session, known) not in (None, tenant_id)
 
     async def apply(self, tenant_id: UUID, fact: Fact) -> None:
         """Raises `Refused`, and then nothing has changed."""

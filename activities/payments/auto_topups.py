@@ -7,6 +7,7 @@ asked, with the payment's own idempotency key. Whoever dies in between leaves a 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -22,7 +23,7 @@ from models.repositories.ledger import LedgerRepository
 from models.repositories.payments import AutoTopupRepository, PaymentRepository, fallen, left_behind, month_of
 from models.tables import Payment
 from models.tables.base import now
-from omium_core.errors import OmiumError, TenantErased, Unavailable
+from omium_core.errors import IdempotencyConflict, OmiumError, TenantErased, Unavailable
 from omium_core.payment_errors import PaymentDeclined, PaymentServiceFailed
 from omium_core.settings import Settings
 
@@ -134,6 +135,13 @@ class AutoTopups:
             return
         except Unavailable:
             raise
+        except IdempotencyConflict:
+            # it was made with another card, by a process that died before it could say so
+            found = await self._made(payment)
+            if found is None:
+                await self._failed(tenant_id, payment_id, "refused")
+                return
+            made = found
         except OmiumError as error:
             if not isinstance(error, PaymentServiceFailed):
                 raise
@@ -144,6 +152,13 @@ class AutoTopups:
             await self._applier.apply(tenant_id, intent(made))
         except (Refused, Unreadable) as error:
             log.error("Stripe answered what was not asked", payment_id=str(payment_id), reason=str(error))
+
+    async def _made(self, payment: Payment) -> dict[str, Any] | None:
+        """The payment intent that was made for it, if any; clocks may differ a little."""
+        async for each in self._api.intents(payment.created_at - timedelta(minutes=10)):
+            if (each.get("metadata") or {}).get("payment_id") == str(payment.id):
+                return each
+        return None
 
     async def _method_of(self, customer: str) -> str | None:
         """The card that the customer pays invoices with, else the newest."""

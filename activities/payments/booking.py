@@ -57,6 +57,9 @@ class Books:
             await self._paid(row, told)
         elif told.failure_code is not None and told.status in ("requires_payment_method", "canceled"):
             await self._declined(row, told)
+        elif row.kind == "auto_topup" and told.status == "canceled":
+            # else the rule would wait for its credits for ever
+            await self._declined(row, replace(told, failure_code="canceled"))
         elif row.status in _OPEN:
             row.status = _STATUSES.get(told.status, "failed" if row.status == "failed" else "pending")
             await self._payments.add(row)
@@ -85,21 +88,24 @@ class Books:
         await self._settle_returns(row)
 
     async def _declined(self, row: Payment, told: Intent) -> None:
+        automatic, news = row.kind == "auto_topup", row.status in ("creating", "pending")
         if row.status in _OPEN:
             row.status = "canceled" if told.status == "canceled" else "failed"
             row.failure_code, row.failed_at = told.failure_code, now()
         await self._payments.add(row)
         await self._payments.notice(
             "payment.failed",
-            f"payment.failed:{told.id}:{told.attempt}"[:255],
+            # an automatic one is tried once, and its event tells what Stripe has answered already
+            f"payment.failed:{row.id if automatic else f'{told.id}:{told.attempt}'}"[:255],
             {
                 "payment_id": str(row.id),
                 "amount_usd": told.amount / 100,
                 "code": told.failure_code,
-                "automatic": row.kind == "auto_topup",
+                "automatic": automatic,
             },
         )
-        if row.kind == "auto_topup" and row.status != "succeeded":
+        # an event that comes late does not pause a rule that was set again since
+        if automatic and news:
             await self.pause_rule(str(told.failure_code))
 
     async def _rearm(self) -> None:
@@ -130,7 +136,7 @@ class Books:
                 state=told.state,
             )
         row.amount_cents = max(row.amount_cents, told.amount)
-        row.state = max(row.state, told.state, key=("open", "kept", "void").index)
+        row.state = max(row.state, told.state, key=("asked", "open", "kept", "void").index)
         await self._payments.add(row)
         payment = await self._payments.find(intent=told.intent)
         if payment is not None:
@@ -266,7 +272,7 @@ def _cents_back(returns: Sequence[PaymentReturn]) -> int:
     failed = sum(each.amount_cents for each in counted["refund"] if each.state == "void")
     refunds = sum(each.amount_cents for each in counted["refund"] if each.state != "void")
     summed = sum(each.amount_cents for each in counted["charge"]) - failed
-    disputes = sum(each.amount_cents for each in counted["dispute"] if each.state != "void")
+    disputes = sum(each.amount_cents for each in counted["dispute"] if each.state in ("open", "kept"))
     return max(refunds, summed) + disputes
 
 

@@ -6,6 +6,7 @@ Answers come as plain objects, as in its documentation. Errors are ours: `Paymen
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -66,7 +67,10 @@ class StripeApi:
         return await _ask(self._v1.customers.update_async(customer, _params(params)))
 
     async def create_tax_id(self, customer: str, kind: str, value: str) -> Object:
-        return await _ask(self._v1.customers.tax_ids.create_async(customer, {"type": kind, "value": value}))
+        """The same again, for a day, adds nothing."""
+        key = f"omium-tax-id-{customer}-{hashlib.sha256(f'{kind} {value}'.encode()).hexdigest()[:16]}"
+        params: Any = {"type": kind, "value": value}
+        return await _ask(self._v1.customers.tax_ids.create_async(customer, params, {"idempotency_key": key}))
 
     async def customer(self, customer: str) -> Object:
         return await _ask(self._v1.customers.retrieve_async(customer))

@@ -64,7 +64,7 @@ class InvoicePaid:
 
 @dataclass(frozen=True)
 class Back:
-    """Money that goes back: `kind` is refund, charge or dispute; `state` is open, kept or void."""
+    """Money that goes back: `kind` is refund, charge or dispute; `state` is asked, open, kept or void."""
 
     id: str
     kind: str

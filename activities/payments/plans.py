@@ -45,16 +45,17 @@ class PlanBook:
 
     def __init__(self, settings: Settings) -> None:
         self._prices: dict[str, str | None] = {
-            "developer": settings.stripe_price_id_developer,
-            "pro": settings.stripe_price_id_pro,
-            "enterprise": settings.stripe_price_id_enterprise,
+            # an empty setting is none
+            "developer": settings.stripe_price_id_developer or None,
+            "pro": settings.stripe_price_id_pro or None,
+            "enterprise": settings.stripe_price_id_enterprise or None,
         }
         self._credits: dict[str, int | None] = {
             "developer": settings.plan_credits_developer,
             "pro": settings.plan_credits_pro,
             "enterprise": settings.plan_credits_enterprise,
         }
-        self._of_price = {price: name for name, price in self._prices.items() if price}
+        self._of_price = {price: name for name, price in self._prices.items() if price is not None}
 
     def price_id(self, plan: str) -> str | None:
         return self._prices[plan]

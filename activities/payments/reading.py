@@ -89,17 +89,16 @@ def _traces(thing: Object, *metadata: Any, **ids: str | None) -> Traces:
     return Traces(tenant=tenant, customer=id_of(thing.get("customer")), **ids)
 
 
-def intent(thing: Object, attempt: str = "") -> Intent:
+def intent(thing: Object, attempt: str = "", status: str | None = None) -> Intent:
+    """`status` is what its event says, which says it alone in payloads that leave it out."""
     metadata = _mapping(thing.get("metadata"))
-    status = str(thing.get("status"))
+    status = status or str(thing.get("status"))
     error = _mapping(thing.get("last_payment_error"))
     order = _mapping(thing.get("payment_details")).get("order_reference")
     found = _id(thing)
     invoice = id_of(thing.get("invoice"))
-    of_invoice = (
-        invoice is not None
-        or (isinstance(order, str) and order.startswith("in_"))
-        or str(thing.get("description") or "").startswith(_OF_INVOICES)
+    looks_so = (isinstance(order, str) and order.startswith("in_")) or str(thing.get("description") or "").startswith(
+        _OF_INVOICES
     )
     amounts = ("amount_received", "amount") if status == "succeeded" else ("amount",)
     return Intent(
@@ -110,8 +109,8 @@ def intent(thing: Object, attempt: str = "") -> Intent:
         traces=_traces(thing, intent=found, invoice=invoice),
         payment_id=_uuid(metadata.get("payment_id")),
         automatic=metadata.get("purpose") == "auto_topup",
-        # what says that it is ours is no invoice's
-        of_invoice=of_invoice and _uuid(metadata.get("tenant_id")) is None,
+        # what only looks so, and says that it is ours, is no invoice's
+        of_invoice=invoice is not None or (looks_so and _uuid(metadata.get("tenant_id")) is None),
         failure_code=(str(error.get("decline_code") or error.get("code") or "failed")[:100] if error else None),
         attempt=id_of(error.get("charge")) or id_of(thing.get("latest_charge")) or attempt,
     )
@@ -198,9 +197,10 @@ def charge(thing: Object) -> Back | None:
 
 
 def dispute(thing: Object) -> Back | None:
-    """An inquiry ("warning") takes no money, and one that was won gives it back."""
+    """An inquiry ("warning") takes no money until it becomes a dispute, and one that was won gives it back."""
     status = str(thing.get("status"))
-    state = "void" if status == "won" or status.startswith("warning_") else "kept" if status == "lost" else "open"
+    states = {"won": "void", "lost": "kept"}
+    state = "asked" if status.startswith("warning_") else states.get(status, "open")
     return _back(thing, "dispute", state, _cents(thing, "amount"))
 
 
@@ -297,13 +297,15 @@ def read(event: Object, plans: PlanBook) -> Fact | None:
     kind, at = str(event.get("type")), event.get("created")
     if kind not in HANDLED:
         return None
+    if event.get("account"):
+        raise Unreadable("it is of a connected account, whose money is not ours")
     if not isinstance(data, Mapping):
         raise Unreadable("there is no data.object")
     if not isinstance(at, int) or isinstance(at, bool) or not 0 <= at < 10**12:
         raise Unreadable("created is no time")
     event_id = _id(event)
     if kind.startswith("payment_intent."):
-        return intent(data, event_id)
+        return intent(data, event_id, "succeeded" if kind == "payment_intent.succeeded" else None)
     if kind.startswith("customer.subscription."):
         return subscription(data, plans, kind=kind, event_id=event_id, at=at)
     if kind.startswith("invoice."):

@@ -23,6 +23,9 @@ def verify(body: bytes, header: str | None, secrets: list[str], tolerance: float
     """Raises `InvalidSignature` unless one of the signatures is right, and its time is near ours, before or after."""
     if not header:
         raise InvalidSignature("The header Stripe-Signature is missing.")
+    # the library fails at letters that no signature has
+    if not header.isascii():
+        raise InvalidSignature("The header Stripe-Signature is none of Stripe's.")
     times = [found[1] for part in header.split(",") if (found := _TIME.fullmatch(part.strip()))]
     if len(times) != 1:
         raise InvalidSignature("The header Stripe-Signature names no time, or more than one.")

@@ -15,28 +15,47 @@ from models.tables.base import new_id
 from omium_core.errors import IdempotencyConflict
 
 
-async def begin(
+async def write(
     database: Database,
-    api: StripeApi,
     tenant_id: UUID,
     cents: int,
     *,
     key: str | None,
+    digest: str,
     user_id: UUID | None,
-    save_card: bool,
-) -> dict[str, Any]:
-    """The payment intent. The same `key` gives the same one; with another amount it is an `IdempotencyConflict`.
+) -> Payment:
+    """Writes the payment down before Stripe is asked: whoever dies in between, and is asked again, makes no second one.
 
-    The payment is written down before Stripe is asked: whoever dies in between, and is asked again, makes no second one.
+    The same `key` gives the same one; for another request, which `digest` tells, it is an `IdempotencyConflict`.
     """
-    payment = await _written(database, tenant_id, cents, key, user_id)
-    if payment.amount_cents != cents:
-        raise IdempotencyConflict("This Idempotency-Key was used for another amount.")
+    request_key = f"topup:{key or new_id()}"[:255]
+    async with database.transaction(tenant_id) as session:
+        payments = PaymentRepository(session, tenant_id)
+        await payments.lock()
+        found = await payments.find(request_key=request_key)
+        if found is None:
+            found = Payment(
+                tenant_id=tenant_id,
+                kind="topup",
+                amount_cents=cents,
+                request_key=request_key,
+                request_hash=digest,
+                user_id=user_id,
+            )
+            await payments.add(found)
+        elif found.request_hash != digest:
+            raise IdempotencyConflict("This Idempotency-Key was used for another request.")
+        return found
+
+
+async def begin(database: Database, api: StripeApi, payment: Payment, *, save_card: bool) -> dict[str, Any]:
+    """The payment intent of a payment that was written down, however often it is asked for."""
+    tenant_id = payment.tenant_id
     if payment.stripe_payment_intent_id is not None:
         return await api.intent(payment.stripe_payment_intent_id)
     customer = await customer_of(database, api, tenant_id)
     params: dict[str, Any] = {
-        "amount": cents,
+        "amount": payment.amount_cents,
         "currency": CURRENCY,
         "customer": customer,
         "automatic_payment_methods": {"enabled": True},
@@ -56,17 +75,3 @@ async def begin(
             row.status = "pending" if row.status == "creating" else row.status
             await payments.add(row)
     return made
-
-
-async def _written(database: Database, tenant_id: UUID, cents: int, key: str | None, user_id: UUID | None) -> Payment:
-    request_key = f"topup:{key or new_id()}"[:255]
-    async with database.transaction(tenant_id) as session:
-        payments = PaymentRepository(session, tenant_id)
-        await payments.lock()
-        found = await payments.find(request_key=request_key)
-        if found is None:
-            found = Payment(
-                tenant_id=tenant_id, kind="topup", amount_cents=cents, request_key=request_key, user_id=user_id
-            )
-            await payments.add(found)
-        return found

@@ -32,6 +32,7 @@ from api.schemas.billing_payments import (
     TopupView,
 )
 from api.services.auditing import audited, detailed
+from api.services.idempotency import request_hash
 from api.wiring import Wiring
 from models.repositories.payments import AutoTopupRepository, PaymentRepository, month_of
 from models.tables import AutoTopup
@@ -49,16 +50,12 @@ class PaymentService:
         """Raises `InvalidAmount`, `BillingNotConfigured`, `IdempotencyConflict`."""
         cents = cents_of(wanted.amount_usd)
         api = needed(self._process.stripe)
-        await self._pass_on(api, caller, wanted)
-        made = await topups.begin(
-            self._process.database,
-            api,
-            caller.tenant_id,
-            cents,
-            key=key,
-            user_id=caller.user_id,
-            save_card=wanted.save_card,
+        digest = request_hash("topup", cents, wanted.model_dump(exclude={"amount_usd"}))
+        payment = await topups.write(
+            self._process.database, caller.tenant_id, cents, key=key, digest=digest, user_id=caller.user_id
         )
+        await self._pass_on(api, caller, wanted)
+        made = await topups.begin(self._process.database, api, payment, save_card=wanted.save_card)
         detailed(new={"amount_usd": cents / 100, "payment_intent": made["id"]})
         return TopupView(
             client_secret=made["client_secret"],

@@ -24,7 +24,9 @@ _NOTICE = text(
 #: Rules whose tenants have fallen below their threshold, and automatic payments that a process left behind.
 _FALLEN = text("""
 SELECT r.tenant_id FROM auto_topups r LEFT JOIN credit_accounts a ON a.tenant_id = r.tenant_id
-WHERE r.enabled AND r.armed AND r.paused_at IS NULL AND coalesce(a.available, 0) < r.threshold LIMIT 100
+WHERE r.enabled AND r.armed AND r.paused_at IS NULL AND coalesce(a.available, 0) < r.threshold
+-- those who have reached their limit stay in it, and must not stand before others
+ORDER BY random() LIMIT 100
 """)
 _LEFT = text("""
 SELECT tenant_id, id FROM payments WHERE kind = 'auto_topup' AND status = 'creating' AND created_at < :before LIMIT 100

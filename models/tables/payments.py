@@ -82,6 +82,7 @@ class Payment(Table, table=True):
     stripe_subscription_id: str | None = Field(default=None, max_length=255)
     #: The Idempotency-Key of the request that began it; of an automatic one, which fall it answers.
     request_key: str | None = Field(default=None, max_length=255)
+    request_hash: str | None = Field(default=None, max_length=64)
     amount_cents: int = Field(sa_type=BigInteger)
     currency: str = Field(default="usd", max_length=10)
     status: str = Field(default="creating", max_length=20)
@@ -105,7 +106,7 @@ class PaymentReturn(Table, table=True):
     __tablename__ = "payment_returns"
     __table_args__ = (
         CheckConstraint("kind IN ('refund', 'charge', 'dispute')", name="valid_kind"),
-        CheckConstraint("state IN ('open', 'kept', 'void')", name="valid_state"),
+        CheckConstraint("state IN ('asked', 'open', 'kept', 'void')", name="valid_state"),
         UniqueConstraint("tenant_id", "stripe_id"),
         Index("ix_payment_returns_payment", "tenant_id", "stripe_payment_intent_id"),
     )

@@ -17,6 +17,7 @@ from activities.payments.applying import Applier
 from activities.payments.auto_topups import AutoTopups
 from activities.payments.client import open_stripe
 from activities.payments.customers import customer_of
+from activities.payments.reading import intent
 from models.database import Database
 from models.repositories.ledger import LedgerRepository, Movement
 from models.tables import BillingNotice, Payment
@@ -24,7 +25,7 @@ from models.tables.base import new_id
 from omium_core.credits import MICRO
 from omium_core.settings import Settings
 from tests.billing_stripe.conftest import Deliver, credits
-from tests.support.stripe_double import StripeDouble
+from tests.support.stripe_double import StripeDouble, objects
 
 
 @pytest.fixture
@@ -88,6 +89,7 @@ async def test_a_fall_is_answered_once(
     assert (await http.get("/billing/auto-topup")).json()["topups_this_month"] == 2
 
 
+@pytest.mark.parametrize("another_card", [False, True])
 async def test_who_dies_before_stripe_is_asked_or_answers(
     http: httpx.AsyncClient,
     topups: AutoTopups,
@@ -95,6 +97,7 @@ async def test_who_dies_before_stripe_is_asked_or_answers(
     database: Database,
     settings: Settings,
     tenant: UUID,
+    another_card: bool,
 ) -> None:
     await card(settings, database, double, tenant, "pm_card_visa")
     await rule(http)
@@ -104,6 +107,9 @@ async def test_who_dies_before_stripe_is_asked_or_answers(
     double.lose_answer("/v1/payment_intents")
     await topups.once(left_after=timedelta(0))
     assert len(double.account.tables["payment_intent"]) == 1
+    if another_card:
+        (customer,) = double.account.cards
+        double.account.cards[customer].insert(0, "pm_card_mastercard")
     await topups.once(left_after=timedelta(0))
     assert len(double.account.tables["payment_intent"]) == 1
     assert await credits(database, tenant) == 2_000
@@ -131,14 +137,28 @@ async def test_a_decline_pauses_the_rule_and_is_told(
     assert shown["paused_reason"] in ("insufficient_funds", "authentication_required")
     async with database.transaction(tenant) as session:
         notices: list[BillingNotice] = list((await session.execute(select(BillingNotice))).scalars())
-    assert {notice.kind for notice in notices} == {"payment.failed"}
-    assert all(notice.data["automatic"] for notice in notices)
+    assert [(notice.kind, notice.data["automatic"]) for notice in notices] == [("payment.failed", True)]
     # another card, and the rule is set again
     (customer,) = double.account.cards
     double.account.cards[customer].insert(0, "pm_card_visa")
     assert (await rule(http)).json()["paused_at"] is None
+    # Stripe tells again what was known
+    for event in double.account.events:
+        await deliver(event | {"id": f"{event['id']}_late"})
+    assert (await http.get("/billing/auto-topup")).json()["paused_at"] is None
     await topups.once()
     assert await credits(database, tenant) == 2_000
+
+
+async def test_one_that_is_canceled_pauses_the_rule(
+    topups: AutoTopups, http: httpx.AsyncClient, applier: Applier, database: Database, tenant: UUID
+) -> None:
+    await rule(http)
+    payment_id = await topups.begin(tenant)
+    told = {"payment_id": str(payment_id), "purpose": "auto_topup"}
+    thing = objects.intent(f"pi_{new_id().hex}", 1, {"amount": 2_000, "currency": "usd", "metadata": told})
+    await applier.apply(tenant, intent(thing | {"status": "canceled"}))
+    assert (await http.get("/billing/auto-topup")).json()["paused_reason"] == "canceled"
 
 
 async def test_no_card_and_too_often(

@@ -59,8 +59,8 @@ async def test_the_same_key_is_the_same_payment(http: httpx.AsyncClient, double:
     first, again = (await topup(http, 50, "k")).json(), (await topup(http, 50.0, "k")).json()
     assert first["payment_intent_id"] == again["payment_intent_id"]
     assert len(double.account.tables["payment_intent"]) == 1
-    other = await topup(http, 60, "k")
-    assert (other.status_code, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
+    for other in (await topup(http, 60, "k"), await topup(http, 50, "k", save_card=False)):
+        assert (other.status_code, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_CONFLICT")
     assert (await topup(http, 50, "another")).json()["payment_intent_id"] != first["payment_intent_id"]
 
 
@@ -111,7 +111,8 @@ async def test_address_and_tax_ids_are_passed_on(http: httpx.AsyncClient, double
         "billing_address": {"line1": "Am Bach 1", "country": "DE"},
         "tax_ids": [{"type": "eu_vat", "value": "DE1"}],
     }
-    assert (await topup(http, 10, **tax)).status_code == 200
+    for _ in range(2):
+        assert (await topup(http, 10, "k", **tax)).status_code == 200
     (customer,) = double.account.tables["customer"].values()
     assert (customer["address"]["line1"], customer["address"]["country"]) == ("Am Bach 1", "DE")
     (tax_id,) = double.account.tables["tax_id"].values()

@@ -47,6 +47,11 @@ async def test_a_signed_payment_grants_with_nothing_else_known(
     assert row is not None
     assert (row.processed, row.processing_error, row.event_type) == (True, None, "payment_intent.succeeded")
     assert row.event_data == event
+    # the type of an event says as much as a status
+    short = succeeded(tenant, 1_000)
+    del short["created"], short["data"]["object"]["status"]
+    await deliver(short)
+    assert await credits(database, tenant) == 3_550
 
 
 async def test_the_time_of_a_signature_is_now(stripe_side: httpx.AsyncClient, database: Database, tenant: UUID) -> None:
@@ -72,8 +77,8 @@ async def test_what_is_not_signed_is_refused(
         *(f"t={'9' * 400},{signature}", f"{stamp},t=1,{signature}", f"{stamp},v1={'0' * 64}", f"t=-5,{signature}"),
         signed(event, secret="whsec_another")[1],
     ]
-    for given in wrong:
-        headers = {} if given is None else {"Stripe-Signature": given}
+    for given in (*wrong, f"{stamp},v1=\u00e9"):
+        headers = {} if given is None else {"Stripe-Signature": given.encode()}
         answer = await stripe_side.post("/webhooks/stripe", content=body, headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_SIGNATURE"), given
     # a body that was changed on its way
@@ -95,7 +100,12 @@ def test_one_of_several_signatures_and_secrets_is_enough() -> None:
 
 
 async def test_signed_and_still_no_event(stripe_side: httpx.AsyncClient) -> None:
-    texts: tuple[dict[str, Any], ...] = ({}, {"id": 1, "type": "x"}, {"id": "e" * 300, "type": "x"}, {"id": "evt", "type": "\x00"})
+    texts: tuple[dict[str, Any], ...] = (
+        {},
+        {"id": 1, "type": "x"},
+        {"id": "e" * 300, "type": "x"},
+        {"id": "evt", "type": "\x00"},
+    )
     things: tuple[Any, ...] = ([], "x", *texts)
     for thing in things:
         answer = await post(stripe_side, thing)
@@ -192,7 +202,39 @@ async def test_what_cannot_be_booked_is_refused_once_and_for_all(
         assert row is not None
         assert (row.processed, row.processed_at is None) == (False, False)
         assert row.processing_error
+    # the money of a connected account is its own
+    connected = succeeded(tenant) | {"account": "acct_another"}
+    await deliver(connected)
+    row = await stored(database, connected["id"])
+    assert row is not None
+    assert "connected account" in str(row.processing_error)
     assert await credits(database, tenant) == 0
+
+
+async def test_a_payment_is_one_tenant_s(deliver: Deliver, database: Database, tenant: UUID) -> None:
+    first, other = succeeded(tenant, 1_000), await add_tenant(database)
+    again = succeeded(other, 1_000, id=first["data"]["object"]["id"])
+    await deliver(first, again)
+    row = await stored(database, again["id"])
+    assert row is not None
+    assert (row.processed, row.processing_error) == (False, "It was booked for another tenant before.")
+    assert (await credits(database, tenant), await credits(database, other)) == (1_000, 0)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+async def test_an_inquiry_that_becomes_a_dispute(
+    deliver: Deliver, database: Database, tenant: UUID, order: tuple[int, ...]
+) -> None:
+    paid = succeeded(tenant, 1_000)
+    charge = {"id": f"ch_{uuid4().hex}", "payment_intent": paid["data"]["object"]["id"], "currency": "usd"}
+    dispute, events = objects.dispute(f"dp_{uuid4().hex}", 1, charge, 400), [paid]
+    for kind, status in (("created", "warning_needs_response"), ("updated", "needs_response")):
+        told = dispute | {"status": status}
+        events.append(objects.event(f"evt_{uuid4().hex}", f"charge.dispute.{kind}", 1, told))
+    await deliver(events[0], events[1])
+    assert await credits(database, tenant) == 1_000
+    await deliver(*(events[place] for place in order))
+    assert await credits(database, tenant) == 600
 
 
 async def test_signed_nonsense_never_fails(deliver: Deliver, database: Database, tenant: UUID) -> None:
@@ -230,6 +272,7 @@ async def test_payments_of_invoices_are_no_top_ups(deliver: Deliver, database: D
         {"invoice": "in_1"},
         {"description": "Subscription update"},
         {"payment_details": {"order_reference": "in_1", "customer_reference": None}},
+        {"invoice": "in_2", "metadata": {"tenant_id": str(tenant)}},
     )
     for more in marks:
         await deliver(succeeded(None, 3_900, customer=customer, **more))

@@ -52,6 +52,7 @@ def upgrade() -> None:
     sa.Column('stripe_invoice_id', sqlmodel.sql.sqltypes.AutoString(length=255), nullable=True),
     sa.Column('stripe_subscription_id', sqlmodel.sql.sqltypes.AutoString(length=255), nullable=True),
     sa.Column('request_key', sqlmodel.sql.sqltypes.AutoString(length=255), nullable=True),
+    sa.Column('request_hash', sqlmodel.sql.sqltypes.AutoString(length=64), nullable=True),
     sa.Column('amount_cents', sa.BigInteger(), nullable=False),
     sa.Column('currency', sqlmodel.sql.sqltypes.AutoString(length=10), nullable=False),
     sa.Column('status', sqlmodel.sql.sqltypes.AutoString(length=20), nullable=False),
@@ -89,7 +90,7 @@ def upgrade() -> None:
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.CheckConstraint("kind IN ('refund', 'charge', 'dispute')", name=op.f('ck_payment_returns_valid_kind')),
-    sa.CheckConstraint("state IN ('open', 'kept', 'void')", name=op.f('ck_payment_returns_valid_state')),
+    sa.CheckConstraint("state IN ('asked', 'open', 'kept', 'void')", name=op.f('ck_payment_returns_valid_state')),
     sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_payment_returns_tenant_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_payment_returns')),
     sa.UniqueConstraint('tenant_id', 'stripe_id', name=op.f('uq_payment_returns_tenant_id_stripe_id'))
