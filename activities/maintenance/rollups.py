@@ -16,6 +16,7 @@ from activities.heartbeat import heartbeat
 from models.database import Database
 from models.repositories.analytics_rollups import (
     BATCH,
+    WORTH,
     roll_up_costs,
     roll_up_executions,
     roll_up_steps,
@@ -44,7 +45,7 @@ class RollupActivities:
     async def tenants(self) -> TenantBatch:
         """Those for whom it is worth it; the ones that are left have their turn the next time."""
         async with self._database.system() as db:
-            return TenantBatch([str(tenant_id) for tenant_id in await tenants_to_roll_up(db)])
+            return TenantBatch([str(tenant_id) for tenant_id in await tenants_to_roll_up(db, WORTH)])
 
     @activity.defn(name="roll_up_tenant")
     async def roll_up(self, tenant: str) -> None:

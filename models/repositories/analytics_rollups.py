@@ -132,7 +132,7 @@ _DUE = text(f"""
 """)  # noqa: S608 - made of our own names
 
 
-async def tenants_to_roll_up(session: AsyncSession, worth: int = WORTH) -> Sequence[UUID]:
+async def tenants_to_roll_up(session: AsyncSession, worth: int) -> Sequence[UUID]:
     """Those with many rows that are in no roll-up. In a transaction of the platform itself."""
     return (await session.execute(_DUE, {"worth": worth, "most": MOST_TENANTS})).scalars().all()
 

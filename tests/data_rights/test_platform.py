@@ -17,6 +17,7 @@ from temporalio.client import Client, ScheduleActionExecutionStartWorkflow
 from temporalio.service import RPCError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from activities.maintenance import rollups
 from activities.maintenance.erasing import KEPT
 from activities.maintenance.sealing import Sealer
 from activities.maintenance.verification import verify_tenant
@@ -33,7 +34,7 @@ from tests.api.conftest import Caller, KeyMaker
 from tests.data_rights.conftest import PASSWORD, Person
 from tests.support.temporal import serving
 from tests.support.tenants import Owned, add_execution, add_tenant
-from workers.housekeeping import schedule_retention
+from workers.housekeeping import schedule_retention, schedule_rollups
 
 CANARY = "canary-7f3a"
 
@@ -263,7 +264,25 @@ async def test_export_and_erasure_of_a_person(
 
 async def test_retention_is_scheduled_once_and_runs(worker: Client, database: Database) -> None:
     assert [await schedule_retention(worker), await schedule_retention(worker)] == [True, False]
-    schedule = worker.get_schedule_handle(names.RETENTION_SCHEDULE)
+    await triggered(worker, names.RETENTION_SCHEDULE)
+
+
+async def test_roll_ups_are_scheduled_once_and_run(
+    worker: Client, database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollups, "WORTH", 6)
+    for _ in range(6):
+        await add_execution(database, tenant, status="completed")
+    assert [await schedule_rollups(worker), await schedule_rollups(worker)] == [True, False]
+    await triggered(worker, names.ROLLUP_SCHEDULE)
+    async with database.transaction(tenant) as session:
+        rolled = text("SELECT size, sum(executions) FROM execution_rollups GROUP BY size ORDER BY size")
+        assert [tuple(row) for row in await session.execute(rolled)] == [("day", 6), ("hour", 6)]
+
+
+async def triggered(worker: Client, name: str) -> None:
+    """Lets a schedule do now what it does; returns when that has been done well."""
+    schedule = worker.get_schedule_handle(name)
     await schedule.trigger()
 
     async def look() -> dict[str, Any]:
