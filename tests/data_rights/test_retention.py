@@ -188,6 +188,14 @@ def test_no_secret_is_in_an_export() -> None:
         "external_workflow_connections.token_hint",
         "data_requests.requested_by_key",
         "executions.idempotency_key",
+        "ledger_entries.idempotency_key",
+        "ledger_entries.request_hash",
+        "credit_holds.request_hash",
+        "budgets.idempotency_key",
+        "budgets.request_hash",
+        "billing_notices.dedup_key",
+        "payments.request_hash",
+        "payments.request_key",
     }
     shown = {
         f"{table.name}.{column.name}"
