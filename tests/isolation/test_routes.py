@@ -36,7 +36,9 @@ def assert_nothing_of(theirs: Furnished, answer: httpx.Response, asked: str) -> 
 
 
 def lists_in(answer: httpx.Response) -> list[Any]:
-    """The lists of an answer; the text of one that is no JSON."""
+    """The lists of an answer; the lines of a file below its heading, else the text of one that is no JSON."""
+    if "text/csv" in answer.headers["content-type"]:
+        return [answer.text.splitlines()[1:]]
     if "application/json" not in answer.headers["content-type"]:
         return [answer.text.strip()]
     content = answer.json()

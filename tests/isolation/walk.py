@@ -32,6 +32,8 @@ TABLES = {
     "event_id": "execution_events",
     "version_id": "workflow_versions",
     "resource_id": "executions",
+    # of a budget, as BODIES has it
+    "scope_id": "workflows",
     "request_id": "",
     "kickoff_id": "",
     "assistant_id": "",
@@ -45,6 +47,8 @@ FOREIGN = {
     "/api/v1/external-connections": {"user_id"},
     "/api/v1/external-connections/autogen": {"user_id"},
     "/api/v1/external-connections/{connection_id}": {"user_id"},
+    "/api/v1/billing/topup": {"tax_ids"},
+    "/api/v1/billing/subscription": {"tax_ids"},
 }
 #: Parameters of paths that are no ids.
 PLAIN = {"name": "langgraph", "kickoff_id": "k1", "provider": "google", "report": "usage"}
@@ -59,6 +63,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "post /api/v1/consensus/{log_id}/acknowledge": {"agent_id": "auditor"},
     "post /api/v1/auth/login": {"email": "nobody@example.com", "password": "wrong password of nobody"},
     "post /api/v1/auth/exchange": {"access_token": "no token"},
+    "post /api/v1/billing/budgets": {"scope": "workflow", "amount": 5},
+    "put /api/v1/executions/{execution_id}/budget": {"amount": 5},
     "post /api/v1/invitations": {"email": "nobody@example.com"},
     "post /api/v1/schedules": {"name": "s", "cron": "0 0 1 1 *"},
     "post /api/v1/schedules/{schedule_id}/backfill": {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"},
