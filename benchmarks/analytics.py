@@ -52,7 +52,7 @@ FILL = (
         (exp(6 + 4 * random()))::bigint, 1500, $4::int, 1, 900, 350000, $4::int, 4000 * $4::int,
         CASE WHEN chance >= 0.93 AND chance < 0.98 THEN 1 ELSE 0 END, 0, made, made
     FROM (
-        SELECT n, random() AS chance, $2::timestamptz + random() * $3::interval AS made FROM generate_series(1, $5::int) n
+        SELECT n, random() AS chance, $2::timestamptz + random() * $3::interval AS made FROM generate_series(1, $5::int) n ORDER BY made
     ) runs, (SELECT array_agg(id) AS ids FROM workflows WHERE tenant_id = $1) flows
     """,
     """

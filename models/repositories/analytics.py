@@ -107,7 +107,7 @@ async def sum_costs(
     given = {name: value for name, value in given.items() if value is not None}
     conditions = "".join(f" AND {name} = :{name}" for name in given)
     # entries after the mark are in no roll-up; their numbers have the order of their commits
-    mark = (await session.execute(_MARK, {"tenant": tenant_id})).scalar_one()
+    mark: int = (await session.execute(_MARK, {"tenant": tenant_id})).scalar_one()
     rolled = ("number > CAST(:mark AS bigint)", "number <= CAST(:mark AS bigint)")
     facts = _facts("cost", (_column(group, COST_COLUMNS),), _COST_SUMS, conditions, rolled)
     parameters = {**_span(span, group), **given, "tenant": tenant_id, "mark": mark}
