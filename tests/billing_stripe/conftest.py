@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +31,7 @@ from tests.support.tenants import add_key, add_tenant
 Deliver = Callable[..., Awaitable[None]]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[StripeServer]:
     with StripeServer() as server:
         yield server
@@ -40,15 +39,17 @@ def server() -> Iterator[StripeServer]:
 
 @pytest.fixture
 def double(server: StripeServer) -> StripeDouble:
+    """A new account at Stripe."""
+    server.double.begin()
     return server.double
 
 
-@pytest.fixture
-def settings(postgres: PostgresServer, tmp_path: Path, server: StripeServer) -> Settings:
+@pytest.fixture(scope="module")
+def settings(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory, server: StripeServer) -> Settings:
     return Settings(
         database_url=SecretStr(postgres.url),
         temporal_address=f"127.0.0.1:{free_port()}",
-        store_path=tmp_path,
+        store_path=tmp_path_factory.mktemp("objects"),
         rate_limits_enabled=False,
         stripe_secret_key=SecretStr(KEY),
         stripe_webhook_secret=SecretStr(SECRET),
@@ -59,11 +60,16 @@ def settings(postgres: PostgresServer, tmp_path: Path, server: StripeServer) -> 
     )
 
 
+@pytest.fixture(scope="module")
+def built(settings: Settings) -> FastAPI:
+    """Routes are worked out once; what belongs to a loop is opened for each test."""
+    return create_app(settings)
+
+
 @pytest.fixture
-async def app(settings: Settings) -> AsyncIterator[FastAPI]:
-    app = create_app(settings)
-    async with app.router.lifespan_context(app):
-        yield app
+async def app(built: FastAPI) -> AsyncIterator[FastAPI]:
+    async with built.router.lifespan_context(built):
+        yield built
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def told_of(events: list[Object], tenant: UUID, other: UUID) -> list[Object]:
 
 
 @pytest.mark.parametrize(
-    "seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(3, 30))]
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.thorough) for seed in range(2, 30))]
 )
 async def test_order_and_number_do_not_matter(
     seed: int, applier: Applier, database: Database, tenant: UUID, settings: Settings
@@ -156,11 +156,11 @@ async def test_order_and_number_do_not_matter(
     await arrive(applier, database, events)
     expected = await outcome(database, tenant)
     assert expected.plans
-    for turn in range(3):
+    for turn, at_once in enumerate((1, 4)):
         other = await add_tenant(database)
         changed = told_of(events, tenant, other)
         order = list(reversed(changed)) if turn == 0 else shuffled(changed, chance)
-        await arrive(applier, database, order, at_once=1 if turn < 2 else 4)
+        await arrive(applier, database, order, at_once=at_once)
         assert await outcome(database, other) == expected, (seed, turn, [event["type"] for event in order])
 
 

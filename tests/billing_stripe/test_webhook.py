@@ -78,8 +78,8 @@ async def test_what_is_not_signed_is_refused(
         signed(event, secret="whsec_another")[1],
     ]
     for given in (*wrong, f"{stamp},v1=\u00e9"):
-        headers = {} if given is None else {"Stripe-Signature": given.encode()}
-        answer = await stripe_side.post("/webhooks/stripe", content=body, headers=headers)
+        sent = {} if given is None else {b"Stripe-Signature": given.encode()}
+        answer = await stripe_side.post("/webhooks/stripe", content=body, headers=sent)
         assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_SIGNATURE"), given
     # a body that was changed on its way
     changed = body.replace(b"10000", b"99999")

@@ -38,6 +38,13 @@ class StripeDouble:
     """The API over an account. `requests` are all that came: method, path, form."""
 
     def __init__(self, *, now: int | None = None, prices: Mapping[str, int] | None = None) -> None:
+        self.app = Starlette(
+            routes=[Route("/v1/{path:path}", self._serve, methods=["GET", "POST", "DELETE"])],
+        )
+        self.begin(now=now, prices=prices)
+
+    def begin(self, *, now: int | None = None, prices: Mapping[str, int] | None = None) -> None:
+        """With a new account; nothing is left of the one before."""
         self.account = Account(int(time.time()) if now is None else now, prices or PRICES)
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
         self._kept: dict[str, tuple[str, int, Object]] = {}
@@ -46,9 +53,6 @@ class StripeDouble:
         self._lost: list[str] = []
         #: While set, requests wait here after they have been taken, and before they are answered.
         self.gate: asyncio.Event | None = None
-        self.app = Starlette(
-            routes=[Route("/v1/{path:path}", self._serve, methods=["GET", "POST", "DELETE"])],
-        )
 
     def order(self, path: str, status: int, body: Object | None = None) -> None:
         """The next request to a path that begins so is refused with this, and does nothing."""
