@@ -82,7 +82,7 @@ class Rebuilt:
 
 
 async def rebuild(database: Database, tenant_id: UUID, *, write: bool = False) -> Rebuilt:
-    """With `write`, tables that differ say afterwards what follows from the entries."""
+    """With `write`, tables that differ say afterwards what follows from the entries, if these are without a fault."""
     async with database.transaction(tenant_id) as db:
         if write:
             await db.execute(text("SELECT credit_lock(:tenant)"), {"tenant": tenant_id})
@@ -99,7 +99,8 @@ async def rebuild(database: Database, tenant_id: UUID, *, write: bool = False) -
             for fault in books.faults
         ]
         await _compare(db, tenant_id, lots, found)
-        if write and any(difference.repairable for difference in found.differences):
+        # the tables must not follow entries that cannot be right
+        if write and not books.faults and any(difference.repairable for difference in found.differences):
             await _repair(db, tenant_id, lots, books)
             found.repaired = True
     return found

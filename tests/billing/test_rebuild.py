@@ -19,6 +19,7 @@ from models.repositories.ledger import CallKey, Charge, LedgerRepository, Moveme
 from models.tables import Budget
 from models.tables.base import new_id, now
 from tests.billing.conftest import Payer
+from tests.isolation.rows import superuser
 from tests.support.database import PostgresServer, database_at
 from tests.support.tenants import add_tenant
 
@@ -121,6 +122,21 @@ async def test_what_the_journal_says_of_a_call_must_be_what_it_did_cost(payer: P
     assert [(expected, value) for _, expected, value in told(found)] == [(700_000, 700_003)]
     assert "journaled cost" in told(found)[0][0]
     assert not found.differences[0].repairable
+
+
+async def test_tables_do_not_follow_entries_that_are_wrong(payer: Payer, postgres: PostgresServer) -> None:
+    """The first credits that came in are gone from the ledger: what was paid from them would be more than there was."""
+    await payer.grant(100)
+    await payer.call(await payer.run(), 0, 50_000_000)
+    gone = text("DELETE FROM ledger_entries WHERE kind = 'grant' AND tenant_id = :tenant")
+    # nobody but the owner of the tables can do that
+    async with superuser(postgres.url) as engine, engine.begin() as owner:
+        assert (await owner.execute(gone, {"tenant": payer.tenant})).rowcount == 1
+    before = await state(payer)
+    found = await rebuild(payer.database, payer.tenant, write=True)
+    assert [each for each in found.differences if "available is below zero" in each.what]
+    assert not found.repaired
+    assert await state(payer) == before
 
 
 class Line:
