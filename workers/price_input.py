@@ -98,6 +98,8 @@ def _name_problem(kind: str, value: Any) -> str | None:
         return None if value is True or value == "" else "has no name: write true"
     if not isinstance(value, str) or not value.strip():
         return f"must be the name of a {kind}"
+    if value != value.strip():
+        return "must not begin or end with a blank"
     if len(value) > _LONGEST or not value.isprintable():
         return f"must be up to {_LONGEST} printable characters"
     return None

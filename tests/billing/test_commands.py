@@ -159,6 +159,7 @@ def test_prices_are_set_changed_and_withdrawn(installation: Installation) -> Non
         ('{"model": "m", "per_call": 1, "per_call": 2}', "per_call"),
         ('{"model": "m"}', "per_call"),
         ('{"model": "", "per_call": 1}', "model"),
+        ('{"model": " m", "per_call": 1}', "model"),
         ('{"model": 5, "per_call": 1}', "model"),
         ('{"per_call": 1}', "model"),
         ('{"model": "m", "tool": "t", "per_call": 1}', "tool"),
