@@ -31,6 +31,7 @@ ENDS = {
     "retried": ("completed", WorkflowExecutionStatus.COMPLETED),
     "cancelled": ("cancelled", WorkflowExecutionStatus.CANCELED),
     "paused": ("completed", WorkflowExecutionStatus.COMPLETED),
+    "parked": ("completed", WorkflowExecutionStatus.COMPLETED),
     # Temporal knows a cancellation only as one that was asked of itself
     "stopped": ("cancelled", WorkflowExecutionStatus.COMPLETED),
     "rolled_back": ("completed", WorkflowExecutionStatus.COMPLETED),
