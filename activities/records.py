@@ -199,7 +199,9 @@ class Records:
         key = StepKey(UUID(step.execution_id), step.lineage, step.step.index)
         tenant_id = UUID(step.tenant_id)
         if calls:
-            await self._database.run(tenant_id, lambda db: JournalRepository(db, tenant_id).mark_used(key, attempt, calls))
+            await self._database.run(
+                tenant_id, lambda db: JournalRepository(db, tenant_id).mark_used(key, attempt, calls)
+            )
 
     async def wait(self, step: StepInput, attempt: int) -> None:
         """The step's row says that it waits."""

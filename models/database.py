@@ -166,7 +166,9 @@ class Database:
             return found
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def patient_row(self, tenant_id: UUID, query: str, *parameters: Any, patience: float = 60.0) -> asyncpg.Record:
+    async def patient_row(
+        self, tenant_id: UUID, query: str, *parameters: Any, patience: float = 60.0
+    ) -> asyncpg.Record:
         """The only row of such a query, which may change what is atomic by itself; as patient as `run`."""
         async for attempt in self._patiently(patience):
             with attempt:

@@ -109,8 +109,7 @@ def judge(charges: Sequence[CallCharge], agents: Iterable[Agent], execution: Exe
         if is_done:
             # votes belong to no attempt; when the journal is gone nobody knows who used it: a later attempt asks the same
             # again, as a rule
-            unused = bool(charge.used_by) and charge.used_by < last[where]
-            return "retried" if unused else "completed"
+            return "retried" if charge.used_by and charge.used_by < last[where] else "completed"
         return "abandoned" if ended else "in_progress"
 
     return [(charge, status_of(charge)) for charge in charges]

@@ -263,11 +263,11 @@ class Price(Table, table=True):
     number: int = Field(sa_type=BigInteger, sa_column_args=(Identity(always=True),), unique=True)
     kind: str = Field(max_length=20)
     name: str = Field(default="", max_length=255)
-    input_per_1m: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))  # type: ignore[call-overload]
+    input_per_1m: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))
     #: Of input that the provider had cached; that of `input_per_1m` where None.
-    cached_per_1m: Decimal | None = Field(default=None, sa_type=Numeric(20, 6))  # type: ignore[call-overload]
-    output_per_1m: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))  # type: ignore[call-overload]
-    per_call: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))  # type: ignore[call-overload]
+    cached_per_1m: Decimal | None = Field(default=None, sa_type=Numeric(20, 6))
+    output_per_1m: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))
+    per_call: Decimal = Field(default=Decimal(0), sa_type=Numeric(20, 6))
     #: The longest answer of a model: what a call may cost at most where the request does not say.
     max_output_tokens: int | None = None
     effective_from: datetime = time_field()

@@ -65,9 +65,7 @@ class Payment(Table, table=True):
     __tablename__ = "payments"
     __table_args__ = (
         CheckConstraint("kind IN ('topup', 'auto_topup', 'invoice')", name="valid_kind"),
-        CheckConstraint(
-            "status IN ('creating', 'pending', 'failed', 'canceled', 'succeeded')", name="valid_status"
-        ),
+        CheckConstraint("status IN ('creating', 'pending', 'failed', 'canceled', 'succeeded')", name="valid_status"),
         CheckConstraint("returned >= 0 AND shortfall >= 0", name="not_negative"),
         UniqueConstraint("tenant_id", "request_key"),
         Index("ix_payments_tenant_id_id", "tenant_id", "id"),
