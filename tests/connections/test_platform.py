@@ -117,6 +117,7 @@ def test_a_wrong_token_is_no_text_of_the_failure(platform: Platform, double: Dou
     assert TOKEN not in told.text + events.text + platform.stack.log("worker")
 
 
+@pytest.mark.thorough
 def test_from_the_command_line(
     platform: Platform, double: Double, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

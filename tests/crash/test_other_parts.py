@@ -30,6 +30,7 @@ def test_part_dies_while_a_call_is_at_the_model(platform: Platform, part: str) -
     platform.stack.wait_ready(part)
 
 
+@pytest.mark.thorough
 def test_supervisor_dies_and_up_again_carries_on(platform: Platform) -> None:
     """Everything at once: the run goes on when the stack is up again."""
     seen = len(platform.model.calls)

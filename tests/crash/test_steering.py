@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from omium_core.settings import FRAMEWORKS as ALL
 from tests.crash import trips
 from tests.crash.histories import Follower
 from tests.crash.scenario import Operator
@@ -55,9 +56,16 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def worker(platform: Platform) -> Iterator[QuickWorker]:
-    with QuickWorker(platform.stack) as worker:
+def worker(platform: Platform, request: pytest.FixtureRequest) -> Iterator[QuickWorker]:
+    # a flow is made of others; to load a framework takes longer than a death
+    chosen = frameworks(request.config)
+    with QuickWorker(platform.stack, ALL if "flow" in chosen else chosen) as worker:
         yield worker
+
+
+def frameworks(config: pytest.Config) -> list[str]:
+    """One for the whole of a quick run."""
+    return sampled(config, sorted(FRAMEWORKS), 1)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -67,10 +75,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             groups = [tuple(range(n, n + SIDE_BY_SIDE)) for n in range(1, APART + 1, SIDE_BY_SIDE)]
         else:
             groups = [(n,) for n in range(1, FAR_APART + 1)]
-        cases = [(framework, group) for framework in FRAMEWORKS for group in groups]
+        cases = [(framework, group) for framework in frameworks(config) for group in groups]
         metafunc.parametrize(("framework", "first_deaths"), sampled(config, cases, 1))
     elif "framework" in names:
-        metafunc.parametrize("framework", sampled(config, sorted(FRAMEWORKS), 1))
+        metafunc.parametrize("framework", frameworks(config))
 
 
 class Reaper:
@@ -184,12 +192,11 @@ def test_worker_dies_in_every_effect_and_inverse(
 @pytest.mark.parametrize("part", ["postgres", "temporal"])
 def test_another_part_dies(platform: Platform, part: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     chosen = random.Random(f"{request.config.getoption('--seed')}-{part}")
-    frameworks = FRAMEWORKS if request.config.getoption("--all") else chosen.sample(FRAMEWORKS, 1)
     reaper = Reaper(lambda: platform.stack.kill(part))
     deaths = OTHER_DEATHS if request.config.getoption("--all") else 1
     given = [
         Trip(platform, framework, tmp_path, reaper, set(chosen.sample(range(1, MOMENTS - APART), deaths)))
-        for framework in frameworks
+        for framework in frameworks(request.config)
     ]
     go(platform, *given)
     platform.stack.wait_ready(part)

@@ -127,6 +127,7 @@ def test_graph_in_code(platform: Platform, code_call: int) -> None:
     assert len(execution["outputs"]["notes"]) == 7
 
 
+@pytest.mark.thorough
 def test_kills_do_not_count_as_failures(platform: Platform) -> None:
     """More kills in one step than a step may fail: the run still ends well."""
     seen = len(platform.model.calls)

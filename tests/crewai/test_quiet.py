@@ -59,7 +59,9 @@ asyncio.run(run(json.load(sys.stdin)))
 """
 
 
-@pytest.mark.parametrize("case", [WITH_TOOL, FLOW], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [WITH_TOOL, pytest.param(FLOW, marks=pytest.mark.thorough)], ids=lambda case: case.name
+)
 def test_a_run_leaves_no_trace(tmp_path: Path, case: Case) -> None:
     scratch, home, temporary = (tmp_path / name for name in ("scratch", "home", "tmp"))
     home.mkdir()

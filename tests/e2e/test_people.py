@@ -163,6 +163,7 @@ def test_a_retry_asks_again(platform: Platform) -> None:
     assert platform.finish(execution_id)["status"] == "completed"
 
 
+@pytest.mark.thorough
 def test_answer_from_the_command_line(platform: Platform) -> None:
     execution_id, approval = asked(platform, "water")
     environment = {"OMIUM_API_KEY": platform.stack["api_key"], "OMIUM_BASE_URL": platform.stack["api_url"]}

@@ -283,6 +283,7 @@ def test_over_the_command_line(platform: Platform) -> None:
     assert "resolved" in omium(platform, "failures", "resolve", other, "--note", "Done.")
 
 
+@pytest.mark.thorough
 def test_policies_over_the_command_line(platform: Platform) -> None:
     policy = json.dumps({"name": "patient", "policy_type": "retry", "policy_config": {"max_retries": 1}})
     workflow_id = platform.register(GRAPH)

@@ -97,6 +97,7 @@ def test_two_stacks_run_side_by_side(stack: Stack, data_dir: Path) -> None:
         assert not taken
 
 
+@pytest.mark.thorough
 def test_detached_stack_outlives_its_command_and_is_stopped_by_down(data_dir: Path) -> None:
     command = [OMIUM, "up", "--data-dir", str(data_dir), "--ports", "auto", "--no-model", "--detach", "--json"]
     started = subprocess.run(command, env=plain_environment(), capture_output=True, text=True, timeout=150, check=True)
@@ -114,6 +115,7 @@ def test_detached_stack_outlives_its_command_and_is_stopped_by_down(data_dir: Pa
     assert (again.returncode, "No stack runs" in again.stdout) == (0, True)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a stack as another user")
 def test_runs_as_a_normal_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     nobody = pwd.getpwnam("nobody")

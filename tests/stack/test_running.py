@@ -99,7 +99,7 @@ def test_detached_up_on_a_running_stack_prints_it(stack: Stack) -> None:
     assert json.loads(done.stdout)["pids"] == stack.pids
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS[:3], pytest.param("worker", marks=pytest.mark.thorough)])
 def test_killed_part_is_back_on_the_same_address(stack: Stack, part: str) -> None:
     killed = stack.kill(part)
     assert stack.wait_ready(part) != killed

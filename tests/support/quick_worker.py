@@ -1,4 +1,4 @@
-"""Workers that are back at once: each is forked from a process that has all frameworks loaded.
+"""Workers that are back at once: each is forked from a process that has its frameworks loaded.
 
 To load the frameworks takes a worker longer than all that a test wants to know of its death. In a test:
 `with QuickWorker(stack) as worker: ...worker.kill()...`; the stack's own worker is to serve no framework then.
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,12 +28,12 @@ NO_FRAMEWORKS = {"OMIUM_FRAMEWORKS": ""}
 
 
 class QuickWorker:
-    """Keeps one worker of a stack running, for all frameworks, from another killing to the next."""
+    """Keeps one worker of a stack running, for these frameworks, from another killing to the next."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, frameworks: Sequence[str] = FRAMEWORKS) -> None:
         self._env = {
             **psutil.Process(stack.pids["worker"]).environ(),
-            "OMIUM_FRAMEWORKS": ",".join(FRAMEWORKS),
+            "OMIUM_FRAMEWORKS": ",".join(frameworks),
         }
         del self._env["OMIUM_READY_FILE"]
         self._pid_file = stack.data_dir / "run" / "quick_worker.pid"
@@ -48,7 +49,7 @@ class QuickWorker:
                 stderr=log,
                 preexec_fn=die_with_parent(signal.SIGKILL),
             )
-        wait_until(self._pid_file.exists, "all frameworks are loaded", timeout=90.0)
+        wait_until(self._pid_file.exists, "its frameworks are loaded", timeout=90.0)
         return self
 
     def __exit__(
@@ -73,7 +74,7 @@ def keep(pid_file: Path) -> None:
 
     settings = load_settings()
     with tempfile.TemporaryDirectory() as scratch:
-        for framework in FRAMEWORKS:
+        for framework in settings.frameworks:
             load_adapter(framework, settings, Path(scratch))
     gc.collect()
     gc.freeze()
