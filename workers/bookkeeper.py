@@ -5,7 +5,6 @@ Runs in every worker; PostgreSQL lets one of them work at a time. Everything it 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
@@ -15,7 +14,7 @@ from prometheus_client import Counter
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.database import Database, is_database_away
+from models.database import Database
 from models.repositories.bookkeeping import (
     BookkeepingRepository,
     tenants_with_expired_lots,
@@ -25,6 +24,7 @@ from models.repositories.bookkeeping import (
 from models.repositories.ledger import LedgerRepository
 from models.tables.base import now
 from omium_core.errors import NotFound
+from workers.repeating import repeat
 
 log = structlog.get_logger(__name__)
 
@@ -45,16 +45,7 @@ class Bookkeeper:
         self._storage_charged: date | None = None
 
     async def run(self) -> None:
-        """For ever. What goes wrong here ends no run: it is logged, and tried again."""
-        while True:
-            try:
-                await self.once()
-            except Exception as error:
-                if is_database_away(error):
-                    log.warning("the books have to wait", error=str(error))
-                else:
-                    log.exception("the books have to wait")
-            await asyncio.sleep(EVERY)
+        await repeat(self.once, every=EVERY, waits="the books")
 
     async def once(self) -> None:
         async with self._database.system() as db:

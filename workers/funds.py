@@ -6,7 +6,6 @@ dies before it noted whom it told leaves them to the next.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import timedelta
 from uuid import UUID
@@ -17,12 +16,13 @@ from sqlalchemy import text
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from models.database import Database, is_database_away
+from models.database import Database
 from models.repositories.parking import ParkingRepository, Waiting, count_parked, tenants_who_could_pay
 from models.wire_commands import FundsCommand
 from omium_core import temporal
 from omium_core.errors import NotFound
 from omium_core.settings import Settings
+from workers.repeating import repeat
 
 log = structlog.get_logger(__name__)
 
@@ -45,16 +45,7 @@ class Funds:
         self._count_next = 0.0
 
     async def run(self) -> None:
-        """For ever, every second. What goes wrong here ends no run: it is logged, and tried again."""
-        while True:
-            try:
-                await self.once()
-            except Exception as error:
-                if not (is_database_away(error) or isinstance(error, RPCError)):
-                    log.exception("runs that wait for money have to wait longer")
-                else:
-                    log.warning("runs that wait for money have to wait longer", error=str(error))
-            await asyncio.sleep(EVERY)
+        await repeat(self.once, every=EVERY, waits="runs that wait for money")
 
     async def once(self) -> None:
         """Wakes all that could pay now."""

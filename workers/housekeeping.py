@@ -54,19 +54,26 @@ async def _schedule(client: Client) -> None:
 
 async def schedule_retention(client: Client) -> bool:
     """Whether it was made now; False when it was there. Raises `RPCError` and `RuntimeError` while Temporal is away."""
-    spec = ScheduleSpec(
-        calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(HOUR)], comment="every day")], jitter=timedelta(hours=1)
-    )
-    return await _made(client, temporal.RETENTION_SCHEDULE, temporal.RETENTION_WORKFLOW, spec, [RetentionInput()])
+    name, workflow = temporal.RETENTION_SCHEDULE, temporal.RETENTION_WORKFLOW
+    return await make_schedule(client, name, workflow, daily(HOUR), [RetentionInput()])
 
 
 async def schedule_rollups(client: Client) -> bool:
     """The same for roll-ups."""
     spec = ScheduleSpec(intervals=[ScheduleIntervalSpec(every=ROLLUPS_EVERY)], jitter=ROLLUPS_EVERY / 5)
-    return await _made(client, temporal.ROLLUP_SCHEDULE, temporal.ROLLUP_WORKFLOW, spec, [], catchup=ROLLUPS_EVERY)
+    return await make_schedule(
+        client, temporal.ROLLUP_SCHEDULE, temporal.ROLLUP_WORKFLOW, spec, [], catchup=ROLLUPS_EVERY
+    )
 
 
-async def _made(
+def daily(hour: int) -> ScheduleSpec:
+    """Every day at this hour, in UTC, spread over an hour."""
+    return ScheduleSpec(
+        calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(hour)], comment="every day")], jitter=timedelta(hours=1)
+    )
+
+
+async def make_schedule(
     client: Client,
     name: str,
     workflow: str,
@@ -75,6 +82,7 @@ async def _made(
     *,
     catchup: timedelta = timedelta(days=1),
 ) -> bool:
+    """A schedule of the platform's own work. Whether it was made now; False when it was there."""
     action = ScheduleActionStartWorkflow(workflow, args=arguments, id=name, task_queue=temporal.maintenance_queue())
     policy = SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=catchup)
     try:

@@ -6,7 +6,6 @@ another when that one died before it said so.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from uuid import UUID
 
@@ -15,7 +14,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.billing_notices import letter, queue_notices
-from models.database import Database, is_database_away
+from models.database import Database
 from models.repositories.notices import (
     NoticeRepository,
     tenants_to_mail,
@@ -26,11 +25,11 @@ from omium_core.credits import MICRO
 from omium_core.errors import NotFound
 from omium_core.mail import Mail, mail_sender
 from omium_core.settings import Settings
+from workers.repeating import repeat
 
 log = structlog.get_logger(__name__)
 
 EVERY = 1.0
-AFTER_AN_ERROR = 30.0
 #: How often it is seen to that every balance is watched.
 WATCH_EVERY = 5.0
 _BATCH = 100
@@ -48,18 +47,7 @@ class Notices:
         self._watch_next = 0.0
 
     async def run(self) -> None:
-        """For ever, every second. What goes wrong here ends no run: it is logged, and tried again."""
-        while True:
-            went_well = True
-            try:
-                await self.once()
-            except Exception as error:
-                went_well = is_database_away(error)
-                if went_well:
-                    log.warning("notices have to wait", error=str(error))
-                else:
-                    log.exception("notices have to wait")
-            await asyncio.sleep(EVERY if went_well else AFTER_AN_ERROR)
+        await repeat(self.once, every=EVERY, waits="notices")
 
     async def once(self) -> None:
         """Queues what was noted, and sends what is due."""

@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
-import structlog
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleCalendarSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleRange,
-    ScheduleSpec,
-)
-from temporalio.service import RPCError
+from temporalio.client import Client
 
 from activities.payments.applying import Applier
 from activities.payments.auto_topups import AutoTopups
 from activities.payments.client import open_stripe
 from activities.payments.starting import start
-from models.database import Database, is_database_away
+from models.database import Database
 from models.repositories import stripe_events
 from omium_core import temporal
 from omium_core.settings import Settings
-
-log = structlog.get_logger(__name__)
+from workers.housekeeping import daily, make_schedule
+from workers.repeating import repeat
 
 EVERY = 2.0
-AFTER_AN_ERROR = 30.0
 #: The API starts what it stored; an event that waits for longer was left by a process that died, or by Temporal being away.
 LEFT_AFTER = timedelta(seconds=3)
 _BATCH = 100
@@ -49,26 +35,12 @@ class PaymentKeeper:
         self._scheduled = self._api is None
 
     async def run(self) -> None:
-        """For ever. What goes wrong here ends no run: it is logged, and tried again."""
         try:
-            while True:
-                went_well = await self._safely()
-                await asyncio.sleep(EVERY if went_well else AFTER_AN_ERROR)
+            # a client of Temporal that is away may say so by this error
+            await repeat(self.once, every=EVERY, waits="payments", passing=RuntimeError)
         finally:
             if self._api is not None:
                 await self._api.close()
-
-    async def _safely(self) -> bool:
-        try:
-            await self.once()
-        except (RPCError, RuntimeError) as error:
-            log.warning("payments have to wait", error=str(error))
-        except Exception as error:
-            if not is_database_away(error):
-                log.exception("payments have to wait")
-                return False
-            log.warning("payments have to wait", error=str(error))
-        return True
 
     async def once(self, *, left_after: timedelta = LEFT_AFTER) -> None:
         async with self._database.system() as session:
@@ -84,22 +56,5 @@ class PaymentKeeper:
 
 async def schedule_reconciliation(client: Client) -> bool:
     """Whether it was made now; False when it was there. Raises `RPCError` and `RuntimeError` while Temporal is away."""
-    try:
-        await client.create_schedule(
-            temporal.STRIPE_RECONCILIATION_SCHEDULE,
-            Schedule(
-                action=ScheduleActionStartWorkflow(
-                    temporal.STRIPE_RECONCILIATION_WORKFLOW,
-                    id=temporal.STRIPE_RECONCILIATION_SCHEDULE,
-                    task_queue=temporal.maintenance_queue(),
-                ),
-                spec=ScheduleSpec(
-                    calendars=[ScheduleCalendarSpec(hour=[ScheduleRange(HOUR)], comment="every day")],
-                    jitter=timedelta(hours=1),
-                ),
-                policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(days=1)),
-            ),
-        )
-    except ScheduleAlreadyRunningError:
-        return False
-    return True
+    name, workflow = temporal.STRIPE_RECONCILIATION_SCHEDULE, temporal.STRIPE_RECONCILIATION_WORKFLOW
+    return await make_schedule(client, name, workflow, daily(HOUR), [])
