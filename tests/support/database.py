@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
@@ -50,47 +50,62 @@ async def first_tenant(database: Database) -> UUID:
 class PostgresServer:
     """One server on a port of its own; `url` names its database. Killing it loses nothing that was committed."""
 
-    def __init__(self, cluster: postgres.Cluster, secrets: Secrets) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: postgres.Cluster, secrets: Secrets, log: Path) -> None:
+        self._cluster, self._log = cluster, log
         port = free_port()
         self.url = postgres.url(secrets, port, driver="+asyncpg")
         self._part = postgres.part(cluster, port)
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Returns when it takes connections; as under a supervisor, a server that ends instead is started again."""
+        try:
+            wait_until(self._is_ready, seconds=60, what="PostgreSQL")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self._log.read_text(errors='replace')[-2000:]}") from None
+
+    def _launch(self) -> None:
         self._part.before_start()
         account = self._cluster.account
-        self._process = subprocess.Popen(
-            self._part.command,
-            cwd="/",
-            env=dict(self._part.env),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=die_with_parent(self._part.death_signal),
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
-        )
-        pid = self._process.pid
-        wait_until(lambda: asyncio.run(self._is_ready(pid)), seconds=30, what="PostgreSQL")
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._part.command,
+                cwd="/",
+                env=dict(self._part.env),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=die_with_parent(self._part.death_signal),
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            )
 
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    async def _is_ready(self, pid: int) -> bool:
+    def _is_ready(self) -> bool:
+        if not self.is_running:
+            self._launch()
+        assert self._process is not None
+        return asyncio.run(self._is_ready_as(self._process.pid))
+
+    async def _is_ready_as(self, pid: int) -> bool:
         return await self._part.ready(pid)
 
     def kill(self) -> None:
         """SIGKILL for the server and all its processes; returns when they are gone."""
         assert self._process is not None
         main = psutil.Process(self._process.pid)
-        processes = [main, *main.children(recursive=True)]
-        for process in processes:
-            process.kill()
+        main.suspend()  # it makes no more of them, which would keep its memory from the next server
+        children = main.children(recursive=True)
+        main.kill()
         self._process.wait(10)
-        psutil.wait_procs(processes[1:], timeout=10)
+        for process in children:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(children, timeout=10)
 
     def stop(self) -> None:
         if self._process is not None and self.is_running:
@@ -108,7 +123,7 @@ def running_postgres(folder: Path, *, prepared: bool = True) -> Iterator[Postgre
     directory.create()
     cluster = postgres.place(directory, secrets)
     asyncio.run(postgres.initialise(cluster, directory, secrets))
-    server = PostgresServer(cluster, secrets)
+    server = PostgresServer(cluster, secrets, directory.logs / "server.log")
     try:
         server.start()
         if prepared:

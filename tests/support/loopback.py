@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from workers.local.ports import any_free
+
 
 def tool(name: str) -> str:
     """Path of a program that was installed beside the Python that runs the tests."""
@@ -18,10 +20,8 @@ def tool(name: str) -> str:
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on now, and that no client is given while its server is away."""
+    return any_free()
 
 
 def listens(port: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -71,7 +71,7 @@ def choose(wanted: tuple[Wanted, ...], mode: Mode, remembered: Mapping[str, int]
         liked = [want.fixed] if mode is Mode.PREFER_FIXED else []
         liked.append(remembered.get(want.name))
         fitting = (port for port in liked if port is not None and port not in chosen.values() and is_free(port))
-        chosen[want.name] = next(fitting, None) or _any_free(set(chosen.values()))
+        chosen[want.name] = next(fitting, None) or any_free(set(chosen.values()))
     return chosen
 
 
@@ -96,7 +96,8 @@ def _from_environment(want: Wanted) -> int | None:
     return int(text)
 
 
-def _any_free(avoid: set[int]) -> int:
+def any_free(avoid: Collection[int] = ()) -> int:
+    """A port of the loopback interface that nobody uses now, and that no client will be given. Raises `StackError`."""
     # Not from the range that the system hands to outgoing connections: while a part is being restarted, a client that
     # tries again and again would sooner or later get the part's own port and keep it.
     low, high = 15000, min(_first_ephemeral(), 32768) - 1
