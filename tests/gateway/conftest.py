@@ -7,27 +7,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 import pytest
-import structlog
 
 from tests.gateway.support import Scene, running_scene
 from tests.support.database import PostgresServer, Rows
 from tests.support.model_server import ModelServer
 
 MakeScene = Callable[..., AbstractContextManager[Scene]]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _plain_logs() -> Iterator[None]:
-    """Without the coloured traces of a terminal, which take seconds to make."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            structlog.processors.KeyValueRenderer(),
-        ]
-    )
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
