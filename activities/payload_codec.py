@@ -147,7 +147,7 @@ class _Remembering:
     async def _patiently(self, tenant_id: UUID) -> Cipher:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
             stop=stop_after_delay(_PATIENCE_SECONDS),
             reraise=True,
         ):

@@ -218,7 +218,7 @@ class Database:
     def _patiently(patience: float) -> AsyncRetrying:
         return AsyncRetrying(
             retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
             stop=stop_after_delay(patience),
             reraise=True,
         )

@@ -22,7 +22,7 @@ async def connect_temporal(settings: Settings, converter: DataConverter, *, pati
     try:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type((RuntimeError, RPCError)),
-            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.05),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05),
             stop=stop_after_delay(patience),
             reraise=True,
         ):
