@@ -15,7 +15,7 @@ import structlog
 from activities.payments.applying import Applier
 from activities.payments.booking import Books, Refused
 from activities.payments.client import StripeApi
-from activities.payments.customers import customer_of
+from activities.payments.customers import customer_of, is_customer_gone
 from activities.payments.plans import CURRENCY
 from activities.payments.reading import Unreadable, intent
 from models.database import Database
@@ -162,7 +162,15 @@ class AutoTopups:
 
     async def _method_of(self, customer: str) -> str | None:
         """The card that the customer pays invoices with, else the newest."""
-        known = await self._api.customer(customer)
+        try:
+            known = await self._api.customer(customer)
+        except PaymentServiceFailed as error:
+            if not is_customer_gone(error):
+                raise
+            known = {"deleted": True}
+        if known.get("deleted"):
+            # the next payment that a person begins makes another customer, and leaves a card there
+            return None
         chosen = (known.get("invoice_settings") or {}).get("default_payment_method")
         if isinstance(chosen, dict):
             chosen = chosen.get("id")

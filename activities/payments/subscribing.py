@@ -11,7 +11,7 @@ from uuid import UUID
 
 from activities.payments.applying import Applier
 from activities.payments.client import StripeApi
-from activities.payments.customers import customer_of
+from activities.payments.customers import with_customer
 from activities.payments.facts import ENDED
 from activities.payments.plans import RANKS
 from activities.payments.reading import subscription
@@ -54,7 +54,6 @@ class Subscriptions:
         named = {"tenant_id": str(tenant_id), "plan": plan}
         params: dict[str, Any] = {
             "mode": "subscription",
-            "customer": await customer_of(self._database, self._api, tenant_id),
             "client_reference_id": str(tenant_id),
             "line_items": [{"price": price, "quantity": 1}],
             "success_url": success_url,
@@ -67,7 +66,12 @@ class Subscriptions:
         }
         if self._settings.stripe_automatic_tax:
             params["automatic_tax"] = {"enabled": True}
-        return await self._api.create_checkout(params, None if key is None else f"omium-checkout-{tenant_id}-{key}")
+
+        async def make(customer: str) -> dict[str, Any]:
+            stripe_key = None if key is None else f"omium-checkout-{tenant_id}-{customer}-{key}"
+            return await self._api.create_checkout({**params, "customer": customer}, stripe_key)
+
+        return await with_customer(self._database, self._api, tenant_id, make)
 
     async def change_plan(self, tenant_id: UUID, plan: str, *, key: str | None) -> None:
         """To another plan: a dearer one now, a cheaper one with the next period; to the present one, takes that back."""

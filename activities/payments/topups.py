@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from activities.payments.client import StripeApi
-from activities.payments.customers import customer_of
+from activities.payments.customers import with_customer
 from activities.payments.plans import CURRENCY
 from models.database import Database
 from models.repositories.payments import PaymentRepository
@@ -53,18 +53,21 @@ async def begin(database: Database, api: StripeApi, payment: Payment, *, save_ca
     tenant_id = payment.tenant_id
     if payment.stripe_payment_intent_id is not None:
         return await api.intent(payment.stripe_payment_intent_id)
-    customer = await customer_of(database, api, tenant_id)
     params: dict[str, Any] = {
         "amount": payment.amount_cents,
         "currency": CURRENCY,
-        "customer": customer,
         "automatic_payment_methods": {"enabled": True},
         "description": "Top-up of credits",
         "metadata": {"tenant_id": str(tenant_id), "payment_id": str(payment.id), "purpose": "topup"},
     }
     if save_card:
         params["setup_future_usage"] = "off_session"
-    made = await api.create_intent(params, f"omium-topup-{payment.id}")
+
+    async def make(customer: str) -> dict[str, Any]:
+        # Stripe keeps refusals under their key too: for another customer it is another request
+        return await api.create_intent({**params, "customer": customer}, f"omium-topup-{payment.id}-{customer}")
+
+    made = await with_customer(database, api, tenant_id, make)
     async with database.transaction(tenant_id) as session:
         payments = PaymentRepository(session, tenant_id)
         await payments.lock()

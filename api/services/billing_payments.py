@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from activities.payments import topups
 from activities.payments.amounts import cents_of
 from activities.payments.client import StripeApi, needed
-from activities.payments.customers import ADDRESS, customer_of
+from activities.payments.customers import ADDRESS, is_customer_gone, with_customer
 from activities.payments.plans import LEAST_CENTS, MICRO_PER_CENT, PLANS, PlanBook
 from activities.payments.reading import moment
 from activities.payments.standing import LIVE, Standing
@@ -39,6 +39,7 @@ from models.tables import AutoTopup
 from models.tables.base import now
 from omium_core.credits import MICRO, PER_DOLLAR, to_credits
 from omium_core.errors import InvalidInput, Problem
+from omium_core.payment_errors import PaymentServiceFailed
 
 
 class PaymentService:
@@ -147,8 +148,10 @@ class PaymentService:
     async def portal(self, caller: Principal, wanted: PortalRequest) -> PortalView:
         url = self._url("return_url", wanted.return_url, "/billing")
         api = needed(self._process.stripe)
-        customer = await customer_of(self._process.database, api, caller.tenant_id)
-        return PortalView(url=(await api.create_portal(customer, url))["url"])
+        made = await with_customer(
+            self._process.database, api, caller.tenant_id, lambda customer: api.create_portal(customer, url)
+        )
+        return PortalView(url=made["url"])
 
     async def invoices(self, caller: Principal, limit: int, cursor: str | None) -> InvoiceList:
         api = needed(self._process.stripe)
@@ -156,7 +159,12 @@ class PaymentService:
             tenant = await PaymentRepository(session, caller.tenant_id).lock()
         if tenant.stripe_customer_id is None:
             return InvoiceList(invoices=[], limit=limit, next_cursor=None)
-        rows, more = await api.invoices(tenant.stripe_customer_id, limit, cursor)
+        try:
+            rows, more = await api.invoices(tenant.stripe_customer_id, limit, cursor)
+        except PaymentServiceFailed as error:
+            if not is_customer_gone(error):
+                raise
+            rows, more = [], False
         shown = [_invoice(row) for row in rows]
         return InvoiceList(invoices=shown, limit=limit, next_cursor=shown[-1].id if more and shown else None)
 
@@ -209,13 +217,16 @@ class PaymentService:
         """Gives Stripe the address and tax ids that taxes are worked out from."""
         if wanted.billing_address is None and not wanted.tax_ids:
             return
-        customer = await customer_of(self._process.database, api, caller.tenant_id)
-        if wanted.billing_address is not None:
-            given = wanted.billing_address.model_dump(exclude_none=True)
-            address = {name: given.get(name, "") for name in ADDRESS}
-            await api.update_customer(customer, {"address": address})
-        for tax_id in wanted.tax_ids or ():
-            await api.create_tax_id(customer, tax_id.type, tax_id.value)
+
+        async def pass_on(customer: str) -> None:
+            if wanted.billing_address is not None:
+                given = wanted.billing_address.model_dump(exclude_none=True)
+                address = {name: given.get(name, "") for name in ADDRESS}
+                await api.update_customer(customer, {"address": address})
+            for tax_id in wanted.tax_ids or ():
+                await api.create_tax_id(customer, tax_id.type, tax_id.value)
+
+        await with_customer(self._process.database, api, caller.tenant_id, pass_on)
 
     def _url(self, field: str, given: str | None, default: str) -> str:
         """A page of ours, or the one that was given."""

@@ -94,13 +94,17 @@ class PaymentRepository(Repository):
         self.session.add(row)
         await self.session.flush()
 
-    async def link_customer(self, customer: str) -> str | None:
-        """Keeps the tenant's customer of Stripe's, if it has none. The one that it has; None if this one is another tenant's."""
+    async def link_customer(self, customer: str, *, instead_of: str | None = None) -> str | None:
+        """Keeps the tenant's customer of Stripe's, if it has none, or the one that is to be replaced.
+
+        The one that it has; None if this one is another tenant's.
+        """
+        before = col(Tenant.stripe_customer_id)
         try:
             async with self.session.begin_nested():
                 await self.session.execute(
                     update(Tenant)
-                    .where(col(Tenant.id) == self.tenant_id, col(Tenant.stripe_customer_id).is_(None))
+                    .where(col(Tenant.id) == self.tenant_id, before.is_(None) | (before == instead_of))
                     .values(stripe_customer_id=customer, updated_at=now())
                 )
         except IntegrityError:

@@ -182,6 +182,11 @@ async def test_no_card_and_too_often(
     async with database.transaction(tenant) as session:
         kinds: list[str] = list((await session.execute(select(col(BillingNotice.kind)))).scalars())
     assert "topup.limit" in kinds
+    # with the customer its cards are gone from Stripe
+    double.account.delete_customer(next(iter(double.account.cards)))
+    await rule(http, max_per_month=3)
+    await topups.once()
+    assert (await http.get("/billing/auto-topup")).json()["paused_reason"] == "no_payment_method"
 
 
 async def test_rules_that_are_none(http: httpx.AsyncClient) -> None:

@@ -11,6 +11,7 @@ import httpx
 from models.database import Database
 from tests.billing_stripe.conftest import Deliver, credits, tenant_row
 from tests.support.stripe_double import StripeDouble
+from tests.support.stripe_double.errors import missing
 
 
 async def topup(http: httpx.AsyncClient, amount: Any, key: str | None = None, **more: Any) -> httpx.Response:
@@ -82,6 +83,43 @@ async def test_a_tenant_is_one_customer(
     assert customer["metadata"] == {"tenant_id": str(tenant)}
     assert (await tenant_row(database, tenant)).stripe_customer_id == customer["id"]
     assert {each["customer"] for each in double.account.tables["payment_intent"].values()} == {customer["id"]}
+
+
+async def test_a_customer_that_was_deleted_at_stripe_is_made_anew_once(
+    http: httpx.AsyncClient, double: StripeDouble, deliver: Deliver, database: Database, tenant: UUID
+) -> None:
+    account = double.account
+    address = {"billing_address": {"country": "DE"}}
+    await topup(http, 10, "before")
+    for number, ask in enumerate(
+        (
+            lambda: asyncio.gather(*(topup(http, 10 + n, f"at-once-{n}") for n in range(3))),
+            lambda: asyncio.gather(topup(http, 10, "taxed", **address)),
+            lambda: asyncio.gather(http.post("/billing/portal", json={})),
+            lambda: asyncio.gather(
+                http.post("/billing/subscription", json={"plan": "pro"}, headers={"Idempotency-Key": "k"})
+            ),
+        ),
+        2,
+    ):
+        (gone,) = account.tables["customer"]
+        account.delete_customer(gone)
+        answers = await ask()
+        assert {answer.status_code for answer in answers} <= {200, 201}, [answer.text for answer in answers]
+        (customer,) = account.tables["customer"]
+        assert (await tenant_row(database, tenant)).stripe_customer_id == customer
+        assert len([event for event in account.events if event["type"] == "customer.created"]) == number
+    # what it paid for is granted all the same, and its invoices are no error
+    early = next(iter(account.tables["payment_intent"]))
+    account.confirm(early)
+    await deliver(*account.events)
+    assert await credits(database, tenant) == 1_000
+    double.order("/v1/invoices", 400, missing("customer", "cus_gone", "customer").body)
+    assert (await http.get("/billing/invoices")).json()["invoices"] == []
+    # one that is refused again is told so
+    for _ in range(2):
+        double.order("/v1/payment_intents", 400, missing("customer", "cus_x", "customer").body)
+    assert (await topup(http, 10)).status_code == 424
 
 
 async def test_what_stripe_refuses_is_told_in_our_words(http: httpx.AsyncClient, double: StripeDouble) -> None:

@@ -33,6 +33,7 @@ class Account:
             )
         }
         self.cards: dict[str, list[str]] = {}
+        self.deleted: dict[str, Object] = {}
         #: Ids are nobody else's: several doubles may tell one platform.
         self._mark = secrets.token_hex(5)
         self._count = 0
@@ -62,6 +63,24 @@ class Account:
     def events(self) -> list[Object]:
         """All events, in the order in which they happened."""
         return list(self.tables["event"].values())
+
+    # customers
+
+    def customer(self, found: str) -> Object:
+        """Also one that was deleted: of it, its id is told."""
+        return self.deleted.get(found) or self.get("customer", found)
+
+    def delete_customer(self, found: str) -> Object:
+        """Ends its subscriptions at once. Its payments and invoices stay."""
+        gone = self.get("customer", found)
+        for each in self.tables["subscription"].values():
+            if each["customer"] == found and each["status"] != "canceled":
+                self.end(each["id"])
+        del self.tables["customer"][found]
+        self.cards.pop(found, None)
+        self.deleted[found] = {"id": found, "object": "customer", "deleted": True}
+        self.tell("customer.deleted", gone)
+        return self.deleted[found]
 
     # payments
 

@@ -131,7 +131,8 @@ class StripeDouble:
         return (
             ("POST", "/v1/customers", self._new_customer),
             ("POST", "/v1/customers" + one, self._update_customer),
-            ("GET", "/v1/customers" + one, lambda form, ids: account.get("customer", ids[0])),
+            ("GET", "/v1/customers" + one, lambda form, ids: account.customer(ids[0])),
+            ("DELETE", "/v1/customers" + one, lambda form, ids: account.delete_customer(ids[0])),
             ("GET", "/v1/customers" + one + "/payment_methods", self._cards),
             ("POST", "/v1/customers" + one + "/tax_ids", self._new_tax_id),
             ("POST", "/v1/payment_intents", lambda form, ids: account.new_intent(form)),
