@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +30,7 @@ _OWN_LIMITS: dict[str, Any] = {
 }
 
 
-async def bootstrap(database_url: str, pepper: str, api_key: str, signup_credits: int = 0) -> None:
+async def bootstrap(database_url: str, pepper: str, api_key: str, signup_credits: Decimal | int = 0) -> None:
     """Makes sure that `api_key` is the admin key of the tenant "default". Calling it again changes nothing.
 
     The tenant begins with `signup_credits`, once it is made.

@@ -32,6 +32,7 @@ OWN_MODULES = frozenset({"api", "models", "workflows", "activities", "workers", 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Credits = Annotated[Decimal, Field(ge=0, le=1_000_000_000, decimal_places=6)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -189,13 +190,13 @@ class Settings(StripeSettings):
     #: Whether runs stop when their tenant has no credits; without a word on it, in production.
     billing_enforced: bool | None = None
     #: Credits that a new tenant begins with.
-    signup_credits: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    signup_credits: Credits = Decimal(0)
     #: A model without a price is refused, or costs `default_price`; without a word on it, refused where credits are enforced.
     unpriced_models: Literal["refuse", "default"] | None = None
     #: In credits: {"input_per_1m", "output_per_1m", "cached_per_1m", "per_call"}.
     default_price: CreditPrice = CreditPrice()
     #: Tenants are warned when their balance falls below this many credits; 0 for never.
-    low_credits: Annotated[int, Field(ge=0, le=1_000_000_000)] = 100
+    low_credits: Credits = Decimal(100)
     #: Tokens that a call may cost at most where neither the request nor its price says how long the answer may be.
     most_output_tokens: Count = 4096
 

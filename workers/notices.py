@@ -21,7 +21,7 @@ from models.repositories.notices import (
     tenants_to_tell,
     tenants_without_alert,
 )
-from omium_core.credits import MICRO
+from omium_core.credits import to_micro
 from omium_core.errors import NotFound
 from omium_core.mail import Mail, mail_sender
 from omium_core.settings import Settings
@@ -42,7 +42,7 @@ class Notices:
     def __init__(self, database: Database, settings: Settings) -> None:
         """Raises `ConfigurationError` when OMIUM_MAIL_FROM is no address."""
         self._database = database
-        self._low = settings.low_credits * MICRO
+        self._low = to_micro(settings.low_credits)
         self._mail = mail_sender(settings)
         self._watch_next = 0.0
 

@@ -29,7 +29,7 @@ from models.repositories.ledger import LedgerRepository
 from models.repositories.prices import PriceRepository
 from models.repositories.spending import SpendingRepository, Spent
 from models.tables.base import now
-from omium_core.credits import MICRO, PER_DOLLAR, to_dollars
+from omium_core.credits import PER_DOLLAR, to_dollars, to_micro
 from omium_core.errors import InvalidInput, Problem
 
 _RATE = ("input_per_1m", "cached_per_1m", "output_per_1m", "per_call")
@@ -51,7 +51,7 @@ class BillingService:
             lots = await billing.lots()
             topup, unpaid, parked = await billing.last_topup(), await billing.unpaid(), await billing.parked()
         balance = account.available + account.held
-        low = settings.low_credits * MICRO if account.warn_below is None else account.warn_below
+        low = to_micro(settings.low_credits) if account.warn_below is None else account.warn_below
         return BalanceView(
             balance=balance,
             balance_usd=to_dollars(balance),

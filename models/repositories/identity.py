@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -63,7 +64,7 @@ class Accounts:
         await self.session.execute(update(Account).where(col(Account.id) == account_id).values(last_login_at=moment))
         await self.session.execute(update(User).where(col(User.id) == user_id).values(last_login_at=moment))
 
-    async def add_tenant(self, name: str, slugs: Sequence[str], credits: int = 0) -> Tenant:
+    async def add_tenant(self, name: str, slugs: Sequence[str], credits: Decimal | int = 0) -> Tenant:
         """A new tenant with its system roles and credits, under the first of these slugs that is free."""
         for slug in slugs:
             tenant = Tenant(name=name, slug=slug)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -31,7 +32,7 @@ def settings(postgres: PostgresServer, tmp_path: Path) -> Settings:
         store_path=tmp_path,
         password_memory_kib=8,
         password_passes=1,
-        signup_credits=250,
+        signup_credits=Decimal("250.5"),
     )
 
 
@@ -47,10 +48,10 @@ async def test_who_signs_up_has_them(settings: Settings) -> None:
         assert made.status_code == 201, made.text
         http.headers["authorization"] = f"Bearer {made.json()['access_token']}"
         balance = (await http.get("/billing/balance")).json()
-        assert (balance["balance"], balance["last_topup_at"]) == (250, None)
-        assert [(lot["source"], lot["remaining"]) for lot in balance["grants"]] == [("gift", 250)]
+        assert (balance["balance"], balance["last_topup_at"]) == (250.5, None)
+        assert [(lot["source"], lot["remaining"]) for lot in balance["grants"]] == [("gift", 250.5)]
         (entry,) = (await http.get("/billing/transactions")).json()["transactions"]
-        assert (entry["type"], entry["amount"]) == ("gift", 250)
+        assert (entry["type"], entry["amount"]) == ("gift", 250.5)
 
 
 async def test_transaction_that_makes_a_tenant_stays_the_platforms(database: Database) -> None:
