@@ -24,7 +24,7 @@ def read_price(text: str) -> dict[str, Any]:
     """The columns of a price, and `tenant` as it was named.
 
     Raises `InvalidInput`, whose problems name the fields: an unknown one, an amount that is no number from 0 on with up to
-    six decimals.
+    six decimals. Exact numbers may be strings; null says nothing.
     """
     given = _object(text)
     problems = [
@@ -37,7 +37,7 @@ def read_price(text: str) -> dict[str, Any]:
         problems.append(Problem(kinds[0], problem))
     elif kinds[0] != "model":
         problems += [Problem(name, "is for models alone") for name in _OF_MODELS if name in given]
-    amounts = {name: given[name] for name in AMOUNTS if name in given}
+    amounts = {name: _number(given[name]) for name in AMOUNTS if given.get(name) is not None}
     problems += [Problem(name, problem) for name, value in amounts.items() if (problem := amount_problem(value))]
     if not amounts:
         problems.append(Problem("per_call", f"say at least one of {', '.join(AMOUNTS)}"))
@@ -73,6 +73,16 @@ def amount_problem(value: Any) -> str | None:
     if amount != round(amount, 6):
         return "must have six decimals at most"
     return None
+
+
+def _number(value: Any) -> Any:
+    """A decimal number that was written as a string, as which exact ones travel in JSON; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return Decimal(value)
+    except ArithmeticError:
+        return value
 
 
 def _object(text: str) -> dict[str, Any]:
