@@ -164,6 +164,7 @@ _SUMMARIES = {
     "GET /executions/{execution_id}/costs": "Show what an execution did cost",
     "GET /billing/alerts": "Show when few credits are told of",
     "PUT /billing/alerts": "Change when few credits are told of",
+    "GET /executions/{execution_id}/budget": "Show the budget of an execution",
     "PUT /executions/{execution_id}/budget": "Change the budget of an execution",
     "POST /billing/topup": "Begin a top-up",
     "GET /billing/plans": "List plans",

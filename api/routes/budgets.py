@@ -90,6 +90,15 @@ async def change_alerts(
     return AlertsView(low_credits=await budgets.alert_below(caller, body.low_credits))
 
 
+@router.get("/executions/{execution_id}/budget", response_model=BudgetView)
+async def budget_of_run(
+    execution_id: UUID, budgets: Budgets, caller: Annotated[Principal, requires("billing:read")]
+) -> BudgetView:
+    """What a run may spend in all: its own budget, or that of the run it was forked from, which both share. 404
+    `BUDGET_NOT_FOUND` if there is none."""
+    return budget_view(await budgets.for_run(caller, execution_id))
+
+
 @router.put("/executions/{execution_id}/budget", response_model=BudgetView)
 async def change_budget_of_run(
     execution_id: UUID,

@@ -21,12 +21,13 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.ledger import LedgerRepository
 from models.repositories.limits import month_of, next_month
 from models.repositories.parking import room_in, spent_in
-from models.tables import Budget, CreditAccount
+from models.tables import Budget, CreditAccount, Execution
 from models.tables.base import now
 from omium_core.credits import to_credits, to_micro
 from omium_core.errors import (
     ApiKeyNotFound,
     BudgetExists,
+    BudgetNotFound,
     ExecutionNotFound,
     IdempotencyConflict,
     InvalidInput,
@@ -122,6 +123,15 @@ class BudgetService:
             await budgets.delete(budget)
             await audited(session, caller, "budget.delete", "budget", budget.id, old=_told(budget))
 
+    async def for_run(self, caller: Principal, execution_id: UUID) -> Budget:
+        """What limits a run: its own budget, or that of the run it was forked from. Raises `ExecutionNotFound`, `BudgetNotFound`."""
+        async with self._process.database.transaction(caller.tenant_id) as session:
+            execution = await ExecutionRepository(session, caller.tenant_id).get(execution_id)
+            budget = await limit_of(execution, BudgetRepository(session, caller.tenant_id))
+        if budget is None:
+            raise BudgetNotFound(f"Execution {execution_id} has no budget.", execution_id=str(execution_id))
+        return budget
+
     async def of_run(self, caller: Principal, execution_id: UUID, amount: Decimal) -> Budget:
         """What a run may spend from now on, with what it spent before; its budget is made where it has none."""
         async with self._process.database.transaction(caller.tenant_id) as session:
@@ -159,6 +169,14 @@ class BudgetService:
                 new={"low_credits": to_credits(warn_below)},
             )
         return warn_below
+
+
+async def limit_of(execution: Execution, budgets: BudgetRepository) -> Budget | None:
+    """What a run may spend: a fork may have a budget of its own, and shares that of the run that it comes from."""
+    budget = await budgets.find("execution", execution.id)
+    if budget is None and execution.root_id is not None:
+        budget = await budgets.find("execution", execution.root_id)
+    return budget
 
 
 def budget_view(budget: Budget) -> BudgetView:

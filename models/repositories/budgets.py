@@ -50,7 +50,7 @@ class BudgetRepository(Repository):
         return found
 
     async def find(self, scope: str, scope_id: UUID | None, period: str | None = None) -> Budget | None:
-        """The budget for something; with a period, the one of that period."""
+        """The budget for something: of a period, or the one of all time before that of a month."""
         query = select(Budget).where(
             col(Budget.tenant_id) == self.tenant_id,
             col(Budget.scope) == scope,
@@ -59,7 +59,7 @@ class BudgetRepository(Repository):
         if period is not None:
             query = query.where(col(Budget.period) == period)
         found: Budget | None = (
-            await self.session.execute(query.order_by(col(Budget.id)).limit(1))
+            await self.session.execute(query.order_by(col(Budget.period) != "total").limit(1))
         ).scalar_one_or_none()
         return found
 

@@ -161,10 +161,21 @@ async def test_budget_of_a_run_is_set_and_changed(http: httpx.AsyncClient, payer
     await payer.grant(10)
     await payer.call(run, 0, 1_000_000)
     path = f"/api/v1/executions/{run.execution}/budget"
+    none = await http.get(path)
+    assert (none.status_code, none.json()["error"]["code"]) == (404, "BUDGET_NOT_FOUND")
     first = (await http.put(path, json={"amount": 2})).json()
     assert (first["amount"], first["spent"], first["scope_id"]) == (2, 1, str(run.execution))
     second = (await http.put(path, json={"amount": 0.25})).json()
     assert (second["id"], second["remaining"]) == (first["id"], -0.75)
+    # a month's is made besides; a fork has that of the run that it comes from, until it is given its own
+    fork = await payer.run()
+    await payer.execute(update(Execution).where(col(Execution.id) == fork.execution).values(root_id=run.execution))
+    await made(http, scope="execution", scope_id=str(run.execution), period="month", amount=50)
+    shared = f"/api/v1/executions/{fork.execution}/budget"
+    assert (await http.get(path)).json() == (await http.get(shared)).json() == second
+    own = (await http.put(shared, json={"amount": 5})).json()
+    assert (await http.get(shared)).json() == own
+    assert own["id"] != second["id"]
 
 
 async def test_alerts(http: httpx.AsyncClient, payer: Payer, tenant: UUID) -> None:

@@ -85,6 +85,15 @@ class Budgets(Resource[ClientT]):
         return Request("DELETE", endpoint("billing", "budgets", budget_id))
 
     @operation
+    def get_for_execution(self, execution_id: str) -> Request[Budget]:
+        """What a run may spend in all: its own budget, or that of the run it was forked from.
+
+        Raises:
+            NotFound: there is no such run, or nothing limits it.
+        """
+        return Request("GET", endpoint("executions", execution_id, "budget"))
+
+    @operation
     def set_for_execution(self, execution_id: str, amount: float) -> Request[Budget]:
         """What a run may spend in all, with its forks; its budget is made where it has none."""
         return Request("PUT", endpoint("executions", execution_id, "budget"), body={"amount": amount})
