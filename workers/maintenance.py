@@ -52,7 +52,7 @@ def activities_of(
     schedules = ScheduleActivities(client, database, values, settings)
     objects = open_bytes(settings)
     exports = ExportActivities(database, values.objects, values)
-    erasure = ErasureActivities(client, database, objects)
+    erasure = ErasureActivities(client, database, objects, settings)
     retention = RetentionActivities(database, Sealer(database, settings, objects), Sweeper(database, objects))
     payments = PaymentActivities(database, settings)
     rollups = RollupActivities(database)

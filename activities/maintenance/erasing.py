@@ -15,6 +15,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeat import heartbeat
+from activities.payments.client import open_stripe
+from activities.payments.erasing import erase_at_stripe
 from activities.stores.base import ObjectStore
 from models.database import Database
 from models.repositories.audit import INSERT, AuditEntry, row_of
@@ -24,6 +26,7 @@ from models.tables import Table as Base
 from models.tables.base import now
 from models.wire_maintenance import ErasureInput
 from omium_core import temporal
+from omium_core.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -37,10 +40,11 @@ BATCH = 1000
 class ErasureActivities:
     """Belongs to one event loop. `objects` is the store itself: no key is needed to remove what lies in it."""
 
-    def __init__(self, client: Client, database: Database, objects: ObjectStore) -> None:
+    def __init__(self, client: Client, database: Database, objects: ObjectStore, settings: Settings) -> None:
         self._client = client
         self._database = database
         self._objects = objects
+        self._settings = settings
 
     @activity.defn(name="cancel_erasure")
     async def cancel(self, erasure: ErasureInput) -> None:
@@ -96,10 +100,12 @@ class ErasureActivities:
 
     @activity.defn(name="erase_rows")
     async def delete_rows(self, erasure: ErasureInput) -> None:
-        """Removes the rows of all tables but those that say that there was a tenant."""
+        """Removes the rows of all tables but those that say that there was a tenant; at Stripe, its customer."""
         tenant_id = UUID(erasure.tenant_id)
         async with heartbeat():
             await self._tell(erasure, phase="rows")
+            # the rows that go say what Stripe and its events know the tenant by
+            await self._at_stripe(tenant_id)
             async with self._database.system() as db:
                 await delete_accounts(db, tenant_id)
             for table in reversed(Base.metadata.sorted_tables):
@@ -142,6 +148,14 @@ class ErasureActivities:
                 # whoever asked for it is named by an id that leads nowhere any more
                 await db.execute(INSERT, row_of(entry))
         log.info("a tenant was erased", tenant_id=str(tenant_id))
+
+    async def _at_stripe(self, tenant_id: UUID) -> None:
+        api = open_stripe(self._settings)
+        try:
+            await erase_at_stripe(self._database, api, tenant_id)
+        finally:
+            if api is not None:
+                await api.close()
 
     async def _ids(self, table: str, tenant_id: UUID) -> list[UUID]:
         """The ids of a tenant's rows: no cipher is needed for them, and there is none any more."""

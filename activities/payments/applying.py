@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from activities.payments.booking import Books, Refused
 from activities.payments.facts import Back, Fact, Intent, Invoice, InvoicePaid, Sub
 from activities.payments.plans import PlanBook
-from activities.payments.reading import Unreadable, read
+from activities.payments.reading import Unreadable, read, traces_of
 from activities.payments.standing import Standing
 from models.database import Database
 from models.repositories import stripe_events
@@ -53,6 +53,8 @@ class Applier:
             return await self.work_off(event_id)
         async with self._database.system() as session:
             await stripe_events.end(session, event_id, error)
+            if error == stripe_events.ERASED:
+                await stripe_events.forget_one(session, event_id)
             if error is None and traces is not None:
                 await stripe_events.reopen(session, traces.ids())
         if error is not None:
@@ -72,7 +74,7 @@ class Applier:
         except Unreadable as error:
             return f"The event cannot be read: {error}.", None
         if fact is None:
-            return None, None
+            return await self._about_nothing(event), None
         async with self._database.system() as session:
             tenant_id = await stripe_events.owner_of(session, fact.traces)
         if tenant_id is None:
@@ -82,12 +84,20 @@ class Applier:
         except Refused as error:
             return str(error), None
         except TenantErased:
-            return "The tenant is erased.", None
+            return stripe_events.ERASED, None
         except IntegrityError:
             if await self._is_elsewhere(tenant_id, fact):
                 return "It was booked for another tenant before.", None
             raise
         return None, fact.traces
+
+    async def _about_nothing(self, event: Mapping[str, Any]) -> str | None:
+        """For an event that says nothing here: whether it must not be kept, for it may hold names and addresses all the same."""
+        traces = traces_of(event)
+        if traces.tenant is None and traces.customer is None:
+            return None
+        async with self._database.system() as session:
+            return stripe_events.ERASED if await stripe_events.is_erased(session, traces) else None
 
     async def _is_elsewhere(self, tenant_id: UUID, fact: Fact) -> bool:
         """Whether what a fact is about is known, as another tenant's than its metadata say."""

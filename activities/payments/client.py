@@ -75,6 +75,10 @@ class StripeApi:
     async def customer(self, customer: str) -> Object:
         return await _ask(self._v1.customers.retrieve_async(customer))
 
+    async def delete_customer(self, customer: str) -> Object:
+        """For good; Stripe ends its subscriptions at once, and keeps its payments and invoices."""
+        return await _ask(self._v1.customers.delete_async(customer))
+
     async def payment_methods(self, customer: str) -> list[Object]:
         """The cards of a customer, the newest first."""
         found = await _ask(self._v1.customers.payment_methods.list_async(customer, {"limit": 10}))

@@ -291,6 +291,12 @@ def checkout(thing: Object, plans: PlanBook, at: int) -> Fact | None:
     return None
 
 
+def traces_of(event: Object) -> Traces:
+    """Whose an event is, as far as its object says, whatever it is about."""
+    thing = _mapping(_mapping(event.get("data")).get("object"))
+    return _traces({**thing, "customer": thing.get("id")} if thing.get("object") == "customer" else thing)
+
+
 def read(event: Object, plans: PlanBook) -> Fact | None:
     """The fact that an event tells; None for one that has nothing to say here."""
     data = _mapping(event.get("data")).get("object")

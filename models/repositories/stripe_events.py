@@ -8,16 +8,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import String, bindparam, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.tables import StripeCursor, StripeWebhookEvent
+from models.tables import StripeCursor, StripeWebhookEvent, Tenant
 from models.tables.base import new_id, now
 
 #: Said of an event that nobody here is known by.
 NO_TENANT = "No tenant is known by this event."
+#: Said of an event whose tenant is gone. Its body goes too.
+ERASED = "The tenant is erased."
 #: Whoever learns a tenant and whoever finds none take turns: none is missed in between.
 _TURN = text("SELECT pg_advisory_xact_lock(hashtextextended('stripe-owners', 0))")
 
@@ -30,6 +32,16 @@ SELECT tenant_id FROM (
     UNION ALL SELECT 5, tenant_id FROM subscriptions WHERE stripe_subscription_id = CAST(:subscription AS text)
 ) AS known ORDER BY rank LIMIT 1
 """)
+
+
+_FORGET_ABOUT = text("""
+UPDATE stripe_webhook_events SET event_data = '{}', about = '{}'
+WHERE event_data <> '{}' AND EXISTS (
+    SELECT FROM jsonb_path_query(event_data, 'strict $.** ? (@.type() == "string")') AS named
+    WHERE named #>> '{}' = ANY (:ids)
+)
+RETURNING id
+""").bindparams(bindparam("ids", type_=ARRAY(String)))
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,27 @@ async def forget(session: AsyncSession, before: datetime) -> int:
         .returning(col(StripeWebhookEvent.id))
     )
     return len(gone.scalars().all())
+
+
+async def forget_about(session: AsyncSession, ids: Sequence[str]) -> int:
+    """Empties all events in which one of these ids stands, wherever: a tenant's, or Stripe's of what was the tenant's."""
+    return len((await session.execute(_FORGET_ABOUT, {"ids": list(ids)})).all())
+
+
+async def forget_one(session: AsyncSession, event_id: str) -> None:
+    """Empties one event. Its id stays, so that it is not taken twice."""
+    await session.execute(
+        update(StripeWebhookEvent)
+        .where(col(StripeWebhookEvent.stripe_event_id) == event_id)
+        .values(event_data={}, about=[])
+    )
+
+
+async def is_erased(session: AsyncSession, traces: Traces) -> bool:
+    """Whether its tenant is known, and was erased."""
+    owner = await owner_of(session, traces)
+    query = select(col(Tenant.deleted_at)).where(col(Tenant.id) == owner)
+    return owner is not None and (await session.execute(query)).scalar_one_or_none() is not None
 
 
 async def reached(session: AsyncSession, name: str) -> datetime | None:

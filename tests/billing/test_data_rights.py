@@ -21,6 +21,7 @@ from models.database import Database
 from models.repositories.prices import add_price
 from models.tables import DataRequest, Price
 from models.wire_maintenance import ErasureInput, ExportInput, PartInput
+from omium_core.settings import Settings
 from tests.billing.conftest import Payer
 
 COUNT = "SELECT count(*) FROM ledger_entries WHERE tenant_id = :tenant"
@@ -57,7 +58,7 @@ async def test_entries_go_with_their_tenant_and_not_before(payer: Payer, databas
         count: int = (await payer.execute(text(COUNT), tenant=payer.tenant)).scalar_one()
         return count
 
-    erasing = ErasureActivities(None, database, FileStore(tmp_path))  # type: ignore[arg-type]
+    erasing = ErasureActivities(None, database, FileStore(tmp_path), Settings())  # type: ignore[arg-type]
     before = await entries()
     async with database.system() as db:
         for table in ("ledger_entries", "prices"):

@@ -5,25 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from datetime import timedelta
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlmodel import col
+from temporalio.testing import ActivityEnvironment
 
+from activities.maintenance.erasing import ErasureActivities
 from activities.payments.applying import Applier
 from activities.payments.signatures import secrets_of, verify
+from activities.stores.file import FileStore
 from models.database import Database
 from models.repositories import stripe_events
-from models.tables import StripeWebhookEvent
-from omium_core.payment_errors import InvalidSignature
+from models.tables import StripeWebhookEvent, Tenant
+from models.wire_maintenance import ErasureInput
+from omium_core.payment_errors import InvalidSignature, PaymentServiceUnavailable
 from omium_core.settings import Settings
 from tests.billing_stripe.conftest import Deliver, credits, post, stored, tenant_row
-from tests.support.stripe_double import objects
+from tests.support.stripe_double import StripeDouble, objects
 from tests.support.stripe_double.server import SECRET, signed
 from tests.support.tenants import add_tenant
 
@@ -293,3 +298,49 @@ async def test_get_of_the_same_path_needs_a_key(stripe_side: httpx.AsyncClient, 
     assert (await stripe_side.get("/webhooks/stripe")).status_code == 401
     assert (await stripe_side.delete("/webhooks/stripe")).status_code == 401
     assert (await http.get("/webhooks/stripe")).status_code == 422
+
+
+async def test_nothing_of_an_erased_tenant_stays_in_events_or_at_stripe(
+    http: httpx.AsyncClient,
+    double: StripeDouble,
+    deliver: Deliver,
+    stripe_side: httpx.AsyncClient,
+    applier: Applier,
+    database: Database,
+    settings: Settings,
+    tenant: UUID,
+) -> None:
+    account = double.account
+    account.confirm((await http.post("/billing/topup", json={"amount_usd": 10})).json()["payment_intent_id"])
+    session_id = (await http.post("/billing/subscription", json={"plan": "pro"})).json()["checkout_session_id"]
+    subscription = account.complete_checkout(session_id)
+    (customer,) = account.tables["customer"].values()
+    account.tell("customer.updated", customer | {"email": "ann@example.com"})
+    account.tell("charge.updated", {"id": "ch_1", "object": "charge", "customer": customer["id"]})
+    others = succeeded(await add_tenant(database))
+
+    async def told() -> list[dict[str, Any]]:
+        for event in account.events:
+            assert (await post(stripe_side, event)).status_code == 200
+            await applier.work_off(event["id"])
+        rows = [await stored(database, event["id"]) for event in account.events]
+        return [row.event_data for row in rows if row is not None]
+
+    await deliver(others)
+    assert all(await told())
+    # as the workflow does it: the keys first
+    await database.keys.destroy(tenant)
+    async with database.system() as db:
+        await db.execute(update(Tenant).where(col(Tenant.id) == tenant).values(deleted_at=datetime.now(UTC)))
+    objects_of_nobody = FileStore(settings.store_path)
+    erasing = ErasureActivities(None, database, objects_of_nobody, settings)  # type: ignore[arg-type]
+    double.order("/v1/customers", 429)
+    for expected in (PaymentServiceUnavailable, None, None):
+        with pytest.raises(expected) if expected else nullcontext():
+            await ActivityEnvironment().run(erasing.delete_rows, ErasureInput(str(tenant), str(uuid4())))
+    assert (account.tables["customer"], subscription["status"]) == ({}, "canceled")
+    # also what Stripe tells of that afterwards
+    assert not any(await told())
+    kept = await stored(database, others["id"])
+    assert kept is not None
+    assert kept.event_data == others
