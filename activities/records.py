@@ -28,6 +28,7 @@ from models.repositories.workflows import WorkflowRepository
 from models.tables import Agent, Checkpoint, Execution, ExecutionEvent
 from models.tables.base import new_id
 from models.wire import CheckpointRef, Step, StepInput, StepOutcome
+from omium_core.credits import to_credits, to_micro
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ class Records:
             "model_calls": done.model_calls,
             "tool_calls": done.tool_calls,
             "tokens": done.tokens,
-            "cost": done.cost,
+            "credits": to_credits(done.cost),
         }
         recorded = await record_completed_step(
             self._database,
@@ -252,7 +253,7 @@ def _outcome(step: StepInput, made: MadeBefore) -> StepOutcome:
         model_calls=made.usage.get("model_calls", 0),
         tool_calls=made.usage.get("tool_calls", 0),
         tokens=made.usage.get("tokens", 0),
-        cost=made.usage.get("cost", 0),
+        cost=to_micro(made.usage.get("credits", 0)),
         units=made.usage.get("units", []),
     )
 

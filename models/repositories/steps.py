@@ -39,7 +39,8 @@ WITH execution AS (
            CAST(:started AS timestamptz), CAST(:started AS timestamptz)
     FROM execution WHERE NOT ended OR EXISTS (SELECT 1 FROM made)
     ON CONFLICT (execution_id, lineage, step_index) DO UPDATE
-    SET attempt = agents.attempt + 1,
+    -- whoever comes when the step is done does nothing: the attempt stays the one that did it
+    SET attempt = agents.attempt + CASE WHEN EXISTS (SELECT 1 FROM made) THEN 0 ELSE 1 END,
         name = excluded.name,
         status = CASE WHEN EXISTS (SELECT 1 FROM made) THEN 'completed' ELSE 'running' END,
         started_at = coalesce(agents.started_at, excluded.started_at)
@@ -55,7 +56,7 @@ WITH execution AS (
     INSERT INTO execution_events (id, tenant_id, execution_id, event_type, data, created_at)
     SELECT CAST(:event AS uuid), CAST(:tenant AS uuid), CAST(:execution AS uuid), 'execution.started',
            CAST(:event_data AS bytea), CAST(:started AS timestamptz)
-    FROM opened WHERE opened.attempt = 1 AND CAST(:step AS int) = 0
+    FROM opened WHERE opened.attempt = 1 AND CAST(:step AS int) = 0 AND NOT EXISTS (SELECT 1 FROM made)
 )
 SELECT opened.attempt, execution.inputs, execution.inputs_blob, made.id, made.checkpoint_number, made.checksum,
        made.state_size_bytes, made.next_step, made.metadata
@@ -178,7 +179,8 @@ class MadeBefore:
 
 @dataclass(frozen=True)
 class OpenedAttempt:
-    """A new attempt of a step: `attempt` is its fence, or None if the run has ended and nothing may act for it.
+    """A new attempt of a step: `attempt` is its fence, or None if the run has ended and nothing may act for it. Where the step's
+    checkpoint is `made` already, it is the attempt that made it.
 
     `inputs` are the run's, in the row or under their blob.
     """
@@ -192,7 +194,7 @@ class OpenedAttempt:
 async def open_attempt(
     database: Database, tenant_id: UUID, step: StepKey, *, name: str, framework: str, branch: str = ""
 ) -> OpenedAttempt:
-    """Counts a new attempt, which fences off the ones before, and marks the run as running."""
+    """Counts a new attempt, which fences off the ones before, and marks the run as running; of a step that is done, none."""
     cipher = await database.cipher(tenant_id)
     row = await database.statement(
         tenant_id,
@@ -238,7 +240,8 @@ class CompletedStep:
     blob: str
     size: int
     unit: Any
-    usage: dict[str, int]
+    #: As timelines and checkpoints tell it: calls, tokens, and `credits` with up to six decimals.
+    usage: dict[str, int | float]
     next_step: str | None
     outputs: Any
     outputs_blob: str | None

@@ -48,7 +48,7 @@ class Run:
             blob=f"{step}" * 64,
             size=100,
             unit={"said": "something"},
-            usage={"model_calls": 1, "tool_calls": 0, "tokens": 7},
+            usage={"model_calls": 1, "tool_calls": 0, "tokens": 7, "credits": 0.250003},
             next_step="next",
             outputs=None,
             outputs_blob=None,
@@ -147,7 +147,9 @@ async def test_repetition_after_a_lost_answer_changes_nothing(run: Run) -> None:
     again = await Records(run.database).begin_step(step)
     assert again.outcome is not None
     assert again.outcome.next_step == Step(1, "next")
-    assert (again.outcome.model_calls, again.outcome.tokens) == (1, 7)
+    assert (again.outcome.model_calls, again.outcome.tokens, again.outcome.cost) == (1, 7, 250_003)
+    # nor is there another attempt than the one that did it
+    assert (await run.row(), await run.agents(), await run.events()) == after
 
 
 async def test_next_step_is_opened_along_with_the_checkpoint(run: Run) -> None:
