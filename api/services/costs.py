@@ -23,6 +23,7 @@ from api.schemas.billing import (
     StepCosts,
     Wasted,
 )
+from api.services.budgets import limit_of
 from api.wiring import Wiring
 from models.repositories.budgets import BudgetRepository
 from models.repositories.executions import ExecutionRepository
@@ -57,11 +58,7 @@ class CostService:
             agents = await history.agents(execution_id)
             forks = await history.forks(execution_id)
             used = await JournalRepository(session, tenant).usage([fork.id for fork in forks])
-            budgets = BudgetRepository(session, tenant)
-            # a fork may have one of its own, and shares that of the run that it comes from
-            budget = await budgets.find("execution", execution.id)
-            if budget is None and execution.root_id is not None:
-                budget = await budgets.find("execution", execution.root_id)
+            budget = await limit_of(execution, BudgetRepository(session, tenant))
         judged = judge(charges, agents, execution)
         return CostsView(
             execution_id=execution_id,
@@ -91,25 +88,18 @@ class CostService:
 def judge(charges: Sequence[CallCharge], agents: Iterable[Agent], execution: Execution) -> list[Judged]:
     """What became of what each charge paid for. A rollback marks the steps that it leaves behind, and takes marks back."""
     steps = {(agent.lineage, agent.step_index): agent for agent in agents}
-    last: dict[tuple[int | None, int | None], int] = {}
-    for charge in charges:
-        if charge.used_by is not None:
-            where = charge.lineage, charge.step_index
-            last[where] = max(last.get(where, 0), charge.used_by)
     ended = execution.status in TERMINAL - {"rolled_back"}
 
     def status_of(charge: CallCharge) -> Status:
         if charge.lineage is None or charge.step_index is None:
             return "completed"
-        where = charge.lineage, charge.step_index
-        step = steps.get(where)
-        is_done = step is not None and step.status in DONE
-        if not is_done and (charge.lineage != execution.lineage or (step is not None and step.status == "rolled_back")):
-            return "rolled_back"
-        if is_done:
+        step = steps.get((charge.lineage, charge.step_index))
+        if step is not None and step.status in DONE:
             # votes belong to no attempt; when the journal is gone nobody knows who used it: a later attempt asks the same
             # again, as a rule
-            return "retried" if charge.used_by and charge.used_by < last[where] else "completed"
+            return "retried" if charge.used_by and charge.used_by < step.attempt else "completed"
+        if charge.lineage != execution.lineage or (step is not None and step.status == "rolled_back"):
+            return "rolled_back"
         return "abandoned" if ended else "in_progress"
 
     return [(charge, status_of(charge)) for charge in charges]

@@ -63,7 +63,7 @@ async def test_run_that_went_well_wasted_nothing(http: httpx.AsyncClient, payer:
     assert (found["budget"], found["forks"]) == (None, [])
 
 
-async def test_answers_that_the_last_attempt_did_not_use_are_retried_work(
+async def test_answers_that_the_attempt_which_did_the_step_has_not_used_are_retried_work(
     http: httpx.AsyncClient, payer: Payer
 ) -> None:
     run = await payer.run("completed")
@@ -75,13 +75,18 @@ async def test_answers_that_the_last_attempt_did_not_use_are_retried_work(
     await payer.call(run, 0, 5, attempt=3)
     # a validator's vote, which no attempt asks for
     await payer.call(run, 0, 10, attempt=1, used_by=0)
+    # done at last by an attempt that asked for nothing
+    await payer.step(run, 1, attempt=2)
+    await payer.call(run, 1, 3000, attempt=1)
+    await payer.call(run, 1, 600_000, attempt=1, used_by=0)
     found = await costs_of(http, run)
-    assert wasted(found) == {"retried": 0.00027}
-    assert (found["wasted"]["calls"], found["useful"]["credits"], found["steps"][0]["attempts"]) == (2, 1.000015, 3)
+    assert wasted(found) == {"retried": 0.00327}
+    assert (found["wasted"]["calls"], found["useful"]["credits"]) == (3, 1.600015)
+    assert [step["attempts"] for step in found["steps"]] == [3, 2]
     # what retention leaves says nothing of who used what, so nothing counts as wasted
     await payer.execute(text("DELETE FROM call_journal WHERE execution_id = :id"), id=run.execution)
     bare = await costs_of(http, run)
-    assert (bare["credits_used"], bare["wasted"]["credits"], bare["useful"]["calls"]) == (1.000285, 0, 5)
+    assert (bare["credits_used"], bare["wasted"]["credits"], bare["useful"]["calls"]) == (1.603285, 0, 7)
 
 
 async def test_step_under_way_is_useful_for_now(http: httpx.AsyncClient, payer: Payer) -> None:

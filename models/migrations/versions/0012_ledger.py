@@ -217,10 +217,13 @@ sa.UniqueConstraint('number', name=op.f('uq_prices_number'))
     op.add_column('executions', sa.Column('root_id', sa.Uuid(), nullable=True))
     op.add_column('executions', sa.Column('api_key_id', sa.Uuid(), nullable=True))
     op.create_foreign_key(op.f('fk_executions_api_key_id'), 'executions', 'api_keys', ['api_key_id'], ['id'], ondelete='SET NULL')
-    # who has used an answer since it was made is not known of those that are there
+    # of those that are there nobody knows who has used them since: as a rule, the attempt that did the step
     op.add_column('call_journal', sa.Column('used_by', sa.Integer(), nullable=False, server_default='1'))
     op.alter_column('call_journal', 'used_by', server_default=None)
-    op.execute('UPDATE call_journal SET used_by = attempt WHERE attempt > 1')
+    op.execute(
+        'UPDATE call_journal j SET used_by = a.attempt FROM agents a '
+        'WHERE a.execution_id = j.execution_id AND a.lineage = j.lineage AND a.step_index = j.step_index AND a.attempt > 1'
+    )
     isolate('ledger_entries', privileges='SELECT, INSERT')
     for table in _TABLES:
         isolate(table)
