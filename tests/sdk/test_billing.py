@@ -40,6 +40,11 @@ def answers(api: FakeApi, content: dict[str, Any]) -> None:
 def test_methods_ask_what_they_say(client: OmiumClient, api: FakeApi) -> None:
     asked: list[tuple[Callable[[], Any], str, dict[str, str]]] = [
         (lambda: client.billing.get_balance(), "billing/balance", {}),
+        (lambda: client.billing.balance(), "billing/balance", {}),
+        (lambda: client.billing.transactions(limit=3), "billing/transactions", {"limit": "3"}),
+        (lambda: client.billing.get_usage(period="month"), "billing/usage", {"period": "month"}),
+        (lambda: client.billing.get_credit_usage(limit=5), "billing/credit-usage", {"limit": "5"}),
+        (lambda: client.billing.get_prices(), "billing/prices", {}),
         (lambda: client.billing.get_transactions(limit=20, type="topup"), "billing/transactions", {"limit": "20", "type": "topup"}),
         (lambda: client.billing.usage("month", "model"), "billing/usage", {"period": "month", "group_by": "model"}),
         (lambda: client.billing.credit_usage("model", limit=5), "billing/credit-usage", {"usage_type": "model", "limit": "5"}),

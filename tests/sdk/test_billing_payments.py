@@ -34,6 +34,8 @@ def test_methods_ask_what_they_say(client: OmiumClient, api: FakeApi) -> None:
         (lambda: money.topup(100.0), "POST", "billing/topup", {"amount_usd": 100.0}),
         (lambda: money.create_payment_intent(amount_usd=100.0), "POST", "billing/topup", {"amount_usd": 100.0}),
         (lambda: money.plans(), "GET", "billing/plans", None),
+        (lambda: money.get_plans(), "GET", "billing/plans", None),
+        (lambda: money.get_invoices(limit=3), "GET", "billing/invoices", None),
         (lambda: money.subscription(), "GET", plan, None),
         (lambda: money.get_subscription(), "GET", plan, None),
         (lambda: money.subscribe("pro"), "POST", plan, {"plan": "pro"}),

@@ -104,3 +104,10 @@ class Billing(BillingPayments[ClientT]):
     def prices(self) -> Request[Prices]:
         """What the tenant pays for models, tools, steps and storage, with all versions."""
         return Request("GET", "billing/prices")
+
+    # each reading has its short name, and the one with `get_`
+    balance = get_balance
+    transactions = get_transactions
+    get_usage = usage
+    get_credit_usage = credit_usage
+    get_prices = prices

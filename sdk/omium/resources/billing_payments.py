@@ -46,6 +46,8 @@ class BillingPayments(Resource[ClientT]):
         """What there is to subscribe to. Answers without Stripe, too."""
         return Request("GET", "billing/plans")
 
+    get_plans = plans
+
     @operation
     def get_subscription(self) -> Request[Subscription]:
         """The plan that the tenant has, and how it stands."""
@@ -105,6 +107,8 @@ class BillingPayments(Resource[ClientT]):
     def invoices(self, limit: int | None = None, cursor: str | None = None) -> Request[InvoicePage]:
         """One page of invoices, the newest first."""
         return Request("GET", "billing/invoices", query={"limit": limit, "cursor": cursor})
+
+    get_invoices = invoices
 
     @operation
     def auto_topup(self) -> Request[AutoTopUp]:
