@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+
+Tier = Literal["starter", "professional", "enterprise"]
+TierLimit = Literal["max_concurrent_executions", "max_checkpoints_per_month", "max_api_calls_per_month"]
 
 
 class StripeSettings(BaseSettings):
@@ -35,3 +39,5 @@ class StripeSettings(BaseSettings):
     plan_credits_enterprise: Count | None = None
     #: Days for which credits of a plan last beyond the month that was paid.
     plan_grace_days: Annotated[int, Field(ge=0, le=365)] = 3
+    #: What a tier allows, where it is not as in `activities.payments.plans`; a change of plan brings it.
+    tier_limits: dict[Tier, dict[TierLimit, Count]] = Field(default_factory=dict)

@@ -114,7 +114,7 @@ class Applier:
                 await payments.link_customer(fact.traces.customer)
                 await session.refresh(tenant)
             books = Books(session, tenant, self.plans, self._grace_days)
-            standing = Standing(session, tenant)
+            standing = Standing(session, tenant, self.plans)
             match fact:
                 case Intent():
                     await books.intent(fact)

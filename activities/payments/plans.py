@@ -8,6 +8,7 @@ from typing import Any
 
 from omium_core.credits import MICRO
 from omium_core.settings import Settings
+from omium_core.stripe_settings import Tier, TierLimit
 
 #: The least and the most that is paid at once, in cents: the minimum of a top-up, and Stripe's own limit.
 LEAST_CENTS, MOST_CENTS = 1_000, 99_999_999
@@ -23,7 +24,7 @@ class Plan:
     name: str
     title: str
     price_cents: int | None
-    tier: str
+    tier: Tier
     description: str
 
 
@@ -37,7 +38,25 @@ PLANS = {
 }
 RANKS = {name: rank for rank, name in enumerate(PLANS, 1)}
 #: The tier of who has no plan.
-NO_PLAN_TIER = "starter"
+NO_PLAN_TIER: Tier = "starter"
+#: Columns of `tenants` that a change of plan sets, for each tier. A tenant begins with those of the first.
+TIER_LIMITS: Mapping[Tier, Mapping[TierLimit, int]] = {
+    "starter": {
+        "max_concurrent_executions": 10,
+        "max_checkpoints_per_month": 50_000,
+        "max_api_calls_per_month": 100_000,
+    },
+    "professional": {
+        "max_concurrent_executions": 50,
+        "max_checkpoints_per_month": 500_000,
+        "max_api_calls_per_month": 1_000_000,
+    },
+    "enterprise": {
+        "max_concurrent_executions": 500,
+        "max_checkpoints_per_month": 5_000_000,
+        "max_api_calls_per_month": 10_000_000,
+    },
+}
 
 
 class PlanBook:
@@ -55,6 +74,9 @@ class PlanBook:
             "pro": settings.plan_credits_pro,
             "enterprise": settings.plan_credits_enterprise,
         }
+        self._limits: dict[Tier, dict[TierLimit, int]] = {
+            tier: {**limits, **settings.tier_limits.get(tier, {})} for tier, limits in TIER_LIMITS.items()
+        }
         self._of_price = {price: name for name, price in self._prices.items() if price is not None}
 
     def price_id(self, plan: str) -> str | None:
@@ -64,6 +86,14 @@ class PlanBook:
         """Millionths of a credit for a month; None where they follow from what was paid."""
         credits = self._credits[plan]
         return None if credits is None else credits * MICRO
+
+    def limits(self, tier: Tier) -> Mapping[TierLimit, int]:
+        """What a tenant of the tier may use."""
+        return self._limits[tier]
+
+    def is_of_a_tier(self, name: TierLimit, number: int) -> bool:
+        """Whether a tenant has its number from a tier; any other was set by hand."""
+        return any(number == limits[name] for book in (TIER_LIMITS, self._limits) for limits in book.values())
 
     def of_price(self, price: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | None:
         """The plan of a price of Stripe's: by its id; where no id is set for a plan, by what it costs; as we named it ourselves."""

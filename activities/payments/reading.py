@@ -249,7 +249,7 @@ def subscription(thing: Object, plans: PlanBook, *, kind: str, event_id: str, at
         status=status,
         plan=known[0][0] if known else None,
         price_id=id_of(known[0][1]) if known else id_of(priced[0][0]) if priced else None,
-        cancel_at_period_end=bool(thing.get("cancel_at_period_end")),
+        cancel_at_period_end=bool(thing.get("cancel_at_period_end")) or _ends_by(thing.get("cancel_at"), end),
         period_start=moment(max(starts, default=None)),
         period_end=moment(end or None),
         canceled_at=moment(thing.get("canceled_at")),
@@ -258,6 +258,11 @@ def subscription(thing: Object, plans: PlanBook, *, kind: str, event_id: str, at
         revision=".".join(order)[:400],
         traces=_traces(thing, subscription=found),
     )
+
+
+def _ends_by(cancel_at: Any, end: int) -> bool:
+    """Stripe's portal may write down the time at which a subscription ends, and not that it ends with the period."""
+    return isinstance(cancel_at, int) and not isinstance(cancel_at, bool) and 0 < cancel_at <= end
 
 
 def checkout(thing: Object, plans: PlanBook, at: int) -> Fact | None:

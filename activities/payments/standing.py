@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from activities.payments.facts import ENDED, Sub
-from activities.payments.plans import NO_PLAN_TIER, PLANS, RANKS
+from activities.payments.plans import NO_PLAN_TIER, PLANS, RANKS, PlanBook
 from models.repositories.payments import PaymentRepository, SubscriptionRepository
 from models.tables import Subscription, Tenant
 from models.tables.base import now
@@ -23,9 +23,10 @@ _ANSWERED = "~"
 class Standing:
     """The subscriptions of one tenant, in the transaction of `session`."""
 
-    def __init__(self, session: AsyncSession, tenant: Tenant) -> None:
+    def __init__(self, session: AsyncSession, tenant: Tenant, plans: PlanBook) -> None:
         self._session = session
         self._tenant = tenant
+        self._plans = plans
         self._payments = PaymentRepository(session, tenant.id)
         self._subscriptions = SubscriptionRepository(session, tenant.id)
 
@@ -75,7 +76,10 @@ class Standing:
         return max(rows, key=lambda pair: (pair[0].told_at, pair[0].stripe_subscription_id), default=None)
 
     async def work_out(self) -> None:
-        """Writes the tenant's tier and status; those of a tenant that never subscribed are its operator's."""
+        """Writes the tenant's tier and status, and with another tier its limits.
+
+        What a tenant that never subscribed has is its operator's, and so are numbers that are no tier's.
+        """
         found = await self.current()
         if found is None:
             return
@@ -84,6 +88,10 @@ class Standing:
         standing = _standing(status)
         if standing is None or (self._tenant.subscription_tier, self._tenant.subscription_status) == (tier, standing):
             return
+        if self._tenant.subscription_tier != tier:
+            for name, number in self._plans.limits(tier).items():
+                if self._plans.is_of_a_tier(name, getattr(self._tenant, name)):
+                    setattr(self._tenant, name, number)
         self._tenant.subscription_tier, self._tenant.subscription_status = tier, standing
         self._tenant.updated_at = now()
         self._session.add(self._tenant)

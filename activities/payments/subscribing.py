@@ -103,7 +103,12 @@ class Subscriptions:
             await self._unscheduled(found)
         elif found.cancel_at_period_end is False:
             return
-        params = {"cancel_at_period_end": cancel}
+        params: dict[str, Any] = {"cancel_at_period_end": cancel}
+        if not cancel:
+            current = await self._api.subscription(found.stripe_subscription_id)
+            if not current.get("cancel_at_period_end"):
+                # the portal wrote down when it ends
+                params = {"cancel_at": ""}
         await self._keep(tenant_id, await self._api.update_subscription(found.stripe_subscription_id, params), None)
 
     async def cancel_now(self, tenant_id: UUID) -> None:
@@ -145,7 +150,7 @@ class Subscriptions:
         )
         async with self._database.transaction(tenant_id) as session:
             tenant = await PaymentRepository(session, tenant_id).lock()
-            await Standing(session, tenant).answered(fact, next_plan=next_plan)
+            await Standing(session, tenant, self._applier.plans).answered(fact, next_plan=next_plan)
 
     async def _needed(self, tenant_id: UUID) -> Subscription:
         found = await self._current(tenant_id)
@@ -157,7 +162,7 @@ class Subscriptions:
         """The one that can be changed: it has begun, and not ended."""
         async with self._database.transaction(tenant_id) as session:
             tenant = await PaymentRepository(session, tenant_id).lock()
-            found = await Standing(session, tenant).current()
+            found = await Standing(session, tenant, self._applier.plans).current()
         return None if found is None or found[1] in (*ENDED, "incomplete") else found[0]
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from api.schemas.common import Line, Request, Text
+from omium_core.stripe_settings import TierLimit
 
 PlanName = Literal["developer", "pro", "enterprise"]
+#: As people write it: Pro is the plan that is shown as such.
+WantedPlan = Annotated[PlanName, BeforeValidator(lambda name: name.strip().lower() if isinstance(name, str) else name)]
 #: Checked by hand: what is wrong with money is told as such, with status 400.
 Dollars = Annotated[
     Any,
@@ -62,7 +65,7 @@ class TopupView(BaseModel):
 
 
 class SubscribeRequest(TaxFields):
-    plan: PlanName
+    plan: WantedPlan
     success_url: Url | None = None
     cancel_url: Url | None = None
 
@@ -79,7 +82,7 @@ class CheckoutView(BaseModel):
 class SubscriptionUpdate(Request):
     """Another plan, or whether it ends with the period."""
 
-    plan: PlanName | None = None
+    plan: WantedPlan | None = None
     cancel_at_period_end: bool | None = None
 
 
@@ -107,7 +110,10 @@ class PortalView(BaseModel):
 
 
 class PlanView(BaseModel):
-    """`price_usd` is null where it is agreed on; `available` where this installation can sell it."""
+    """`price_usd` is null where it is agreed on; `available` where this installation can sell it.
+
+    `limits` are what a tenant gets with the plan, unless the operator gave it numbers of its own.
+    """
 
     name: PlanName
     title: str
@@ -116,6 +122,7 @@ class PlanView(BaseModel):
     interval: str
     credits_per_month: int | None
     tier: str
+    limits: dict[TierLimit, int]
     available: bool
     current: bool
 

@@ -80,6 +80,7 @@ class PaymentService:
                 interval="month",
                 credits_per_month=self._credits(plan.name),
                 tier=plan.tier,
+                limits=dict(self._plans.limits(plan.tier)),
                 available=self._process.stripe is not None and self._plans.price_id(plan.name) is not None,
                 current=plan.name == current,
             )
@@ -90,7 +91,7 @@ class PaymentService:
     async def subscription(self, caller: Principal) -> SubscriptionView:
         async with self._process.database.transaction(caller.tenant_id) as session:
             tenant = await PaymentRepository(session, caller.tenant_id).lock()
-            found = await Standing(session, tenant).current()
+            found = await Standing(session, tenant, self._plans).current()
         if found is None:
             return SubscriptionView(plan=None, tier=tenant.subscription_tier, status="none")
         row, status = found

@@ -37,6 +37,7 @@ class Outcome:
 
     credits: float
     tier: str
+    places: int
     status: str
     plans: list[tuple[str | None, str, bool]]
     grants: list[tuple[str, int]]
@@ -53,6 +54,7 @@ async def outcome(database: Database, tenant_id: UUID) -> Outcome:
     return Outcome(
         await credits(database, tenant_id),
         tenant.subscription_tier,
+        tenant.max_concurrent_executions,
         tenant.subscription_status,
         sorted((each.plan, each.status, each.cancel_at_period_end) for each in subscriptions),
         sorted((each.source, each.amount // MICRO) for each in grants if each.source in ("purchase", "plan")),

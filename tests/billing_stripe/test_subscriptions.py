@@ -8,12 +8,12 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlmodel import col
 
 from api.app import create_app
 from models.database import Database
-from models.tables import CreditGrant
+from models.tables import CreditGrant, Tenant
 from omium_core.settings import Settings
 from tests.billing_stripe.conftest import Deliver, credits, tenant_row
 from tests.support.stripe_double import StripeDouble
@@ -73,7 +73,8 @@ async def test_an_upgrade_holds_at_once(
 ) -> None:
     await subscribe(http, double, deliver, "developer")
     assert await credits(database, tenant) == 3_900
-    answer = await http.put("/billing/subscription", json={"plan": "pro"})
+    # a plan is also known by its title
+    answer = await http.put("/billing/subscription", json={"plan": "Pro"})
     # before any event of it came
     assert (answer.status_code, answer.json()["plan"], answer.json()["tier"]) == (200, "pro", "professional")
     await deliver(*double.account.events)
@@ -86,13 +87,26 @@ async def test_an_upgrade_holds_at_once(
 async def test_a_downgrade_begins_with_the_next_period(
     http: httpx.AsyncClient, double: StripeDouble, deliver: Deliver, database: Database, tenant: UUID
 ) -> None:
+    # the operator gave it a number of its own: no plan takes that away
+    by_hand = update(Tenant).where(col(Tenant.id) == tenant).values(max_api_calls_per_month=123_456)
+    async with database.system() as session:
+        await session.execute(by_hand)
+
+    async def limits() -> tuple[int, int, int]:
+        row = await tenant_row(database, tenant)
+        return row.max_concurrent_executions, row.max_checkpoints_per_month, row.max_api_calls_per_month
+
     found = await subscribe(http, double, deliver, "pro")
+    pro = next(plan for plan in (await http.get("/billing/plans")).json()["plans"] if plan["current"])["limits"]
+    gained = (pro["max_concurrent_executions"], pro["max_checkpoints_per_month"], 123_456)
+    assert await limits() == gained == (50, 500_000, 123_456)
     answer = await http.put("/billing/subscription", json={"plan": "developer"})
     assert answer.status_code == 200, answer.text
     assert (answer.json()["plan"], answer.json()["next_plan"]) == ("pro", "developer")
     await deliver(*double.account.events)
     told = await shown(http)
     assert (told["plan"], told["next_plan"], told["tier"]) == ("pro", "developer", "professional")
+    assert await limits() == gained
     # taken back, and wanted again
     kept = (await http.put("/billing/subscription", json={"plan": "pro"})).json()
     assert (kept["plan"], kept["next_plan"]) == ("pro", None)
@@ -101,6 +115,7 @@ async def test_a_downgrade_begins_with_the_next_period(
     await deliver(*double.account.events)
     told = await shown(http)
     assert (told["plan"], told["next_plan"], told["tier"]) == ("developer", None, "starter")
+    assert await limits() == (10, 50_000, 123_456)
     assert await credits(database, tenant) == 29_900 + 3_900
 
 
@@ -112,6 +127,14 @@ async def test_the_end_with_the_period_and_its_taking_back(
     assert (ending.status_code, ending.json()["cancel_at_period_end"], ending.json()["status"]) == (200, True, "active")
     back = await http.put("/billing/subscription", json={"cancel_at_period_end": False})
     assert back.json()["cancel_at_period_end"] is False
+    # in the portal, and taken back here
+    (item,) = double.account.tables["subscription"][found]["items"]["data"]
+    double.account.end_at(found, item["current_period_end"])
+    await deliver(*double.account.events)
+    assert (await shown(http))["cancel_at_period_end"] is True
+    back = await http.put("/billing/subscription", json={"cancel_at_period_end": False})
+    assert back.json()["cancel_at_period_end"] is False
+    assert double.account.tables["subscription"][found]["cancel_at"] is None
     await http.delete("/billing/subscription")
     await deliver(*double.account.events)
     assert (await shown(http))["cancel_at_period_end"] is True

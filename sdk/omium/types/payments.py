@@ -46,6 +46,7 @@ class Plan(TypedDict, total=False):
     interval: str
     credits_per_month: int | None
     tier: str
+    limits: dict[str, int]
     available: bool
     current: bool
 

@@ -236,6 +236,10 @@ class Account:
         self.tell("invoice.payment_succeeded", made)
         return True
 
+    def end_at(self, found: str, at: int | None) -> None:
+        """The way of newer portals: the time is written down, and `cancel_at_period_end` stays as it is."""
+        self._change(self.get("subscription", found), {"cancel_at": at})
+
     def renew(self, found: str, *, card: str | None = None) -> Object:
         """The next period begins: a schedule or a cancellation takes effect, else the invoice is paid, or not."""
         made = self.get("subscription", found)
@@ -273,6 +277,8 @@ class Account:
         made = self.get("subscription", found)
         if made["status"] == "canceled":
             raise missing("subscription", found)
+        if "cancel_at" in given:
+            self.end_at(made["id"], int(given["cancel_at"]) if given["cancel_at"] else None)
         if "cancel_at_period_end" in given:
             self._change(made, {"cancel_at_period_end": truth(given["cancel_at_period_end"])})
         if "items" in given:

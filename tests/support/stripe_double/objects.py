@@ -127,6 +127,7 @@ def subscription(found: str, at: int, of: str, items: Sequence[Object], metadata
         "object": "subscription",
         "created": at,
         "livemode": False,
+        "cancel_at": None,
         "cancel_at_period_end": False,
         "canceled_at": None,
         "currency": "usd",
