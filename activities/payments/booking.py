@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -80,12 +82,22 @@ class Books:
                     reference=told.id,
                     user_id=row.user_id,
                     description="Automatic top-up" if row.kind == "auto_topup" else "Top-up",
-                    metadata={"payment_id": str(row.id), "amount_cents": told.amount},
+                    metadata=self._paid_by(told.traces.customer, payment_id=row.id, amount_cents=told.amount),
                 )
             )
             if row.kind == "auto_topup":
                 await self._rearm()
         await self._settle_returns(row)
+
+    def _paid_by(self, customer: str | None, *, payment_id: UUID, **more: Any) -> dict[str, Any]:
+        """What `transactions` tells of a payment."""
+        return {
+            "payment_id": str(payment_id),
+            "stripe_customer_id": customer or self._tenant.stripe_customer_id,
+            "payment_method": "stripe",
+            "payment_status": "succeeded",
+            **more,
+        }
 
     async def _declined(self, row: Payment, told: Intent) -> None:
         automatic, news = row.kind == "auto_topup", row.status in ("creating", "pending")
@@ -164,7 +176,9 @@ class Books:
                         source="plan",
                         reference=told.id,
                         description=_plan_words(told),
-                        metadata={"payment_id": str(row.id), "subscription_id": told.traces.subscription},
+                        metadata=self._paid_by(
+                            told.traces.customer, payment_id=row.id, subscription_id=told.traces.subscription
+                        ),
                     ),
                     expires_at=self._expiry(told),
                 )
