@@ -7,9 +7,29 @@ from typing import TYPE_CHECKING
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+
     from tests.support.database import PostgresServer
+
+
+#: Folders whose tests share a platform: all of one go to one process, so that none is started twice.
+ONE_PLATFORM = ("tests/crash", "tests/e2e", "tests/workflows")
+
+
+class ByPlatform(LoadScopeScheduling):
+    """A file's tests go to one process, and so do those of a folder with one platform."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder in ONE_PLATFORM else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByPlatform | None:
+    return ByPlatform(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -182,7 +182,7 @@ def test_deep_data_cannot_end_the_process() -> None:
         st.sampled_from("abc"), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)
     ),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_true_false_or_a_sentence(source: str, values: dict[str, Any]) -> None:
     problem = check(source)
     try:

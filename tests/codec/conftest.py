@@ -52,7 +52,7 @@ class Ports:
         return f"http://127.0.0.1:{self.chosen['temporal_ui']}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def temporal_ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     """The server of `omium up`, by its own command line."""
     folder = tmp_path_factory.mktemp("temporal")

@@ -16,7 +16,7 @@ pytest.register_assert_rewrite("tests.crash.verdict")
 AGENTS = Path(__file__).parents[1] / "e2e" / "agents"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     # each death is followed by a start, and most of that is loading frameworks
     served = FRAMEWORKS if request.config.getoption("--all") else ("langgraph", "crewai")

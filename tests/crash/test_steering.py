@@ -79,6 +79,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("framework", "first_deaths"), sampled(config, cases, 1))
     elif "framework" in names:
         metafunc.parametrize("framework", frameworks(config))
+    elif "part" in names:
+        metafunc.parametrize("part", sampled(config, ["postgres", "temporal"], 1))
 
 
 class Reaper:
@@ -189,7 +191,6 @@ def test_worker_dies_in_every_effect_and_inverse(
     assert len(trip.world()) == EFFECTS_AND_INVERSES + len(deadly)
 
 
-@pytest.mark.parametrize("part", ["postgres", "temporal"])
 def test_another_part_dies(platform: Platform, part: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     chosen = random.Random(f"{request.config.getoption('--seed')}-{part}")
     reaper = Reaper(lambda: platform.stack.kill(part))

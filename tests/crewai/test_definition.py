@@ -281,7 +281,7 @@ BODIES = st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=5) | JSON
     tasks=st.dictionaries(st.text(max_size=3), BODIES, max_size=3) | st.lists(BODIES, max_size=3) | JSON,
     rest=st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_json_upsets_the_judge(agents: Any, tasks: Any, rest: JsonObject) -> None:
     definition = {**rest, "agents": agents, "tasks": tasks}
     problems = DEFINITION.validate(definition, tools=TOOLS)

@@ -260,7 +260,7 @@ CALLS = st.fixed_dictionaries(
     | JSON,
     rest=st.dictionaries(st.sampled_from(["schema", "name", "state", "config", "persist", "x"]), JSON, max_size=4),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_json_upsets_the_judge(methods: Any, rest: JsonObject) -> None:
     definition = {**rest, "methods": methods}
     problems = DEFINITION.validate(definition, tools=TOOLS)

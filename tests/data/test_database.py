@@ -223,7 +223,7 @@ async def test_server_that_is_killed_under_load(mortal: PostgresServer) -> None:
             done.put_nowait(row.name)
 
     writers = [asyncio.create_task(write(number)) for number in range(8)]
-    for _ in range(3):
+    for _ in range(2):
         for _ in range(30):
             await done.get()
         await asyncio.to_thread(mortal.kill)

@@ -13,7 +13,7 @@ from tests.support.platform import Platform, running_platform
 AGENTS = Path(__file__).parent / "agents"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     env = {
         "OMIUM_FRAMEWORKS": ",".join(FRAMEWORKS),

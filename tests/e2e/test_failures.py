@@ -32,7 +32,10 @@ ONE_CREW_CALL: dict[str, Any] = {
         ],
     },
 }
-BOTH = pytest.mark.parametrize("workflow", [ONE_CALL, ONE_CREW_CALL], ids=["langgraph", "crewai"])
+BOTH = pytest.mark.parametrize(
+    "workflow",
+    [pytest.param(ONE_CALL, id="langgraph"), pytest.param(ONE_CREW_CALL, id="crewai", marks=pytest.mark.thorough)],
+)
 
 
 @BOTH

@@ -36,7 +36,9 @@ CREW: dict[str, Any] = {
         "checkpoints": [{"step": "write", "postconditions": ["output.contains('good')"]}],
     },
 }
-BOTH = pytest.mark.parametrize("workflow", [GRAPH, CREW], ids=["langgraph", "crewai"])
+BOTH = pytest.mark.parametrize(
+    "workflow", [pytest.param(GRAPH, id="langgraph"), pytest.param(CREW, id="crewai", marks=pytest.mark.thorough)]
+)
 WRONG = {"content": "Final Answer: wrong"}
 GOOD = {"content": "Final Answer: good"}
 

@@ -88,7 +88,7 @@ async def test_a_tenant_that_is_not_there_is_named(omium: typer.Typer) -> None:
     assert "no tenant 'nobody'" in answer.output
 
 
-@pytest.mark.parametrize("module", ["api", "workers.main"])
+@pytest.mark.parametrize("module", ["api", pytest.param("workers.main", marks=pytest.mark.thorough)])
 async def test_a_process_with_a_wrong_master_key_does_not_start_and_says_why(
     module: str, postgres: PostgresServer, database: Database, tenant: UUID, tmp_path: Path
 ) -> None:

@@ -11,7 +11,7 @@ from tests.support.database import PostgresServer
 from tests.support.temporal import running_temporal
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("fuzz")
     with running_temporal(folder / "temporal") as temporal, running_api(postgres.url, temporal, folder) as server:

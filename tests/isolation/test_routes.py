@@ -123,6 +123,7 @@ async def test_walk_would_find_what_is_there(published: list[Operation], neighbo
     assert shown >= 10
 
 
+@pytest.mark.thorough
 async def test_methods_that_a_path_does_not_have(published: list[Operation], neighbours: Neighbours) -> None:
     theirs = neighbours.theirs
     known = {(operation.path, operation.method) for operation in published}

@@ -67,7 +67,7 @@ def test_data_directory_that_cannot_be_written(tmp_path: Path, detach: tuple[str
     assert "/proc/omium cannot be used" in said
 
 
-@pytest.mark.parametrize("detach", [(), ("--detach",)])
+@pytest.mark.parametrize("detach", [(), pytest.param(("--detach",), marks=pytest.mark.thorough)])
 def test_wrong_setting_ends_the_start_with_its_name(tmp_path: Path, detach: tuple[str, ...]) -> None:
     folder = tmp_path / "data"
     arguments = ("up", "--data-dir", str(folder), "--no-model", "--ports", "auto", *detach)

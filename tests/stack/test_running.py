@@ -99,7 +99,7 @@ def test_detached_up_on_a_running_stack_prints_it(stack: Stack) -> None:
     assert json.loads(done.stdout)["pids"] == stack.pids
 
 
-@pytest.mark.parametrize("part", [*PARTS[:3], pytest.param("worker", marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("part", [*PARTS[:2], *(pytest.param(part, marks=pytest.mark.thorough) for part in PARTS[2:])])
 def test_killed_part_is_back_on_the_same_address(stack: Stack, part: str) -> None:
     killed = stack.kill(part)
     assert stack.wait_ready(part) != killed

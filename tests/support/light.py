@@ -35,7 +35,7 @@ WORKFLOW: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def temporal_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_temporal(tmp_path_factory.mktemp("temporal") / "data") as address:
         yield address

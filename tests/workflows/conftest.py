@@ -10,13 +10,13 @@ from tests.support.platform import Platform, running_platform
 from tests.workflows.scenarios import SERVED, Recorded, record
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     with running_platform(tmp_path_factory.mktemp("workflows") / "data", env=SERVED) as platform:
         yield platform
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def runs(platform: Platform) -> dict[str, Recorded]:
     """The scenarios' runs, by name."""
     return record(platform)
