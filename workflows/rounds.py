@@ -17,6 +17,8 @@ with workflow.unsafe.imports_passed_through():
     from workflows.calls import Calls
     from workflows.lacking import MONEY, Lacking
 
+#: Since when a round that is decided without its validators, who could not be paid, ends the wait for money.
+DECIDED_UNPAID = "decided-unpaid"
 #: What tells two states of a round apart: its term, its votes, its status.
 Version = tuple[int, int, str]
 
@@ -68,6 +70,9 @@ class Rounds(Lacking):
                     self._ask(name, branch)
             elif not held:
                 await self._close(name, branch, branch.handoff)
+            elif not branch.term_ends and self._hold in MONEY and workflow.patched(DECIDED_UNPAID):
+                # others have decided what there was no money to ask the validators for: it goes on as if there were some
+                self._hold, self._held_by = "", ""
 
     def _ask(self, name: str, branch: Branch) -> None:
         """Asks the validators of the present term, on behalf of its leader."""
