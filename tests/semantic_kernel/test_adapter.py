@@ -227,7 +227,7 @@ async def test_cancelling_drops_the_call_at_once(adapter: Adapter, server: Model
     calls = 2 if kind == "concurrent" else 1
     await asyncio.to_thread(server.wait_for_calls, calls)
     running.cancel()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):
         with pytest.raises(asyncio.CancelledError):
             await running
     await asyncio.to_thread(server.wait_for, lambda calls: all(call.state == "disconnected" for call in calls), 5)
