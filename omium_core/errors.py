@@ -47,13 +47,6 @@ class InvalidInput(OmiumError):
             self.details["errors"] = [{"path": p.path, "message": p.message} for p in self.problems]
 
 
-class InvalidPeriod(InvalidInput):
-    """A time that analytics are asked about makes no sense; the problem names the field."""
-
-    code = "INVALID_PERIOD"
-    status = 400
-
-
 class MalformedRequest(OmiumError):
     """What was sent cannot be read at all: no JSON, no UTF-8."""
 

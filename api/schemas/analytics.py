@@ -14,7 +14,7 @@ from api.schemas.common import Text, read_time
 from models.repositories.analytics import RunFilter
 from models.repositories.analytics_span import DAY, HOUR, Span
 from models.tables.base import now
-from omium_core.errors import InvalidPeriod, Problem
+from omium_core.errors import InvalidInput, Problem
 
 Unit = Literal["hour", "day", "week", "month"]
 RunGroup = Literal["hour", "day", "week", "month", "workflow", "framework", "model"]
@@ -51,7 +51,7 @@ class PeriodQuery:
         self._start, self._end, self.timezone = start_date, end_date, timezone
 
     def span(self, unit: str) -> Span:
-        """Raises `InvalidPeriod`, which names the field."""
+        """Raises `InvalidInput`, which names the field."""
         if self.timezone not in available_timezones():
             raise _invalid("timezone", "is not the IANA name of a time zone, such as Europe/Berlin")
         zone = ZoneInfo(self.timezone)
@@ -66,7 +66,7 @@ class PeriodQuery:
             first = _day(last, zone) - timedelta(days=DEFAULT_DAYS - 1)
         start = _moment(first) if isinstance(first, datetime) else _begin(first, zone)
         if end <= start:
-            raise _invalid("end_date", "is before start_date")
+            raise _invalid("start_date", "is not before end_date")
         # a day may have 25 hours
         if unit == "hour" and end - start > MOST_DAYS_BY_HOUR * DAY + HOUR:
             raise _invalid("group_by", f"`hour` is for at most {MOST_DAYS_BY_HOUR} days; ask for less, or for days")
@@ -119,8 +119,8 @@ def _day(at: date | datetime, zone: ZoneInfo) -> date:
     return at.astimezone(zone).date() if isinstance(at, datetime) else at
 
 
-def _invalid(name: str, words: str) -> InvalidPeriod:
-    return InvalidPeriod(f"{name} {words}.", [Problem(name, words)])
+def _invalid(name: str, words: str) -> InvalidInput:
+    return InvalidInput(f"{name}: {words}.", [Problem(name, words)])
 
 
 class _Told(BaseModel):

@@ -99,9 +99,10 @@ class BillingService:
             since, until = beginning(period, at), at
         else:
             period, until = None, until or at
-        if since is not None and since > until:
+        if period is None and since is not None and since >= until:
             raise InvalidInput(
-                "start_date: is after end_date.", [Problem("start_date", "is after end_date, or in the future")]
+                "start_date: is not before end_date.",
+                [Problem("start_date", "is not before end_date, or not before now")],
             )
         async with self._process.database.transaction(caller.tenant_id) as session:
             spending = SpendingRepository(session, caller.tenant_id)
