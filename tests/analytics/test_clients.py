@@ -91,6 +91,8 @@ async def test_usage() -> None:
     assert (told["executions"], told["period"]["group_by"]) == (2, "hour")
     assert "█" not in (await cli("usage", "--group-by", "workflow", "--no-plot")).stdout
     assert "Nothing" not in (await cli("usage", "--from", "2020-01-01", "--to", "2020-01-02")).stdout
+    unknown = await asyncio.to_thread(run, "usage", "--timezone", "Mars/Olympus")
+    assert (unknown.exit_code, "timezone: is not the IANA name" in unknown.output) == (1, True)
 
 
 @pytest.mark.usefixtures("key")

@@ -81,11 +81,11 @@ def usage(
 
 def _days_back(days: int, timezone: str | None) -> str:
     """The first of so many days, of which today is the last. A zone that is not known here is told by the server."""
-    from zoneinfo import ZoneInfo
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         zone = ZoneInfo(timezone) if timezone else UTC
-    except (ValueError, OSError):
+    except (ValueError, OSError, ZoneInfoNotFoundError):
         zone = UTC
     return (datetime.now(zone).date() - timedelta(days=days - 1)).isoformat()
 
