@@ -37,15 +37,24 @@ def _take(table: str, condition: str, order: str) -> str:
     """  # noqa: S608 - made of our own names
 
 
-#: Each fact is added to its day and to its hour.
-_BOTH = ", unnest(ARRAY['day', 'hour']) AS size"
-_TIMES = {"size": "size", "at": "date_trunc(size, at, 'UTC')"}
+#: Each fact is added to its day and its hour, and to three of the whole tenant. All of them begin with those of UTC.
+_SIZES = """, (VALUES ('day', interval '1 day', false), ('hour', '1 hour', false), ('total_day', '1 day', true),
+    ('total_hour', '1 hour', true), ('total_quarter', '15 minutes', true)) AS sizes (size, stride, in_all)"""
+_TIMES = {"size": "size", "at": "date_bin(stride, at, '1970-01-01Z')"}
 #: A duration counts for its kind of runs, and for the whole tenant.
-_KINDS = ", unnest(ARRAY[false, true]) AS whole"
+_KINDS = ", unnest(ARRAY[false, true]) AS in_all"
 
 
 def _kind(*names: str) -> dict[str, str]:
     return dict(zip(names, names, strict=True))
+
+
+def _each(*names: str) -> dict[str, str]:
+    """What tells kinds apart, and is empty in the rows of the whole tenant."""
+    return {name: f"CASE WHEN in_all THEN '' ELSE {name} END" for name in names}
+
+
+_WORKFLOW = {"workflow_id": f"CASE WHEN in_all THEN '{WHOLE}'::uuid ELSE workflow_id END"}
 
 
 def _add(table: str, source: str, keys: Mapping[str, str], sums: Sequence[str], condition: str) -> str:
@@ -70,8 +79,8 @@ _TAKE_EXECUTIONS = text(_take("execution_metrics", f" AND {_ENDED}", "created_at
 _ADD_EXECUTIONS = text(
     _add(
         "execution_rollups",
-        f"execution_facts{_BOTH}",
-        {**_TIMES, **_kind("workflow_id", "framework", "llm_model", "status", "failure_type")},
+        f"execution_facts{_SIZES}",
+        {**_TIMES, **_WORKFLOW, **_each("framework", "llm_model"), **_kind("status", "failure_type")},
         (
             *("executions", "timed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls"),
             *("tokens", "cost_micro", "rollbacks", "failures", "retries"),
@@ -84,10 +93,9 @@ _ADD_DURATIONS = text(
         "duration_rollups",
         f"execution_facts{_KINDS}",
         {
-            "workflow_id": f"CASE WHEN whole THEN '{WHOLE}'::uuid ELSE workflow_id END",
+            **_WORKFLOW,
             "day": "date_trunc('day', at, 'UTC')",
-            "framework": "CASE WHEN whole THEN '' ELSE framework END",
-            "llm_model": "CASE WHEN whole THEN '' ELSE llm_model END",
+            **_each("framework", "llm_model"),
             **_kind("status", "bucket"),
         },
         ("executions",),
@@ -98,8 +106,8 @@ _TAKE_STEPS = text(_take("agent_metrics", "", "measured_at"))
 _ADD_STEPS = text(
     _add(
         "step_rollups",
-        f"step_facts{_BOTH}",
-        {**_TIMES, **_kind("workflow_id", "framework")},
+        f"step_facts{_SIZES}",
+        {**_TIMES, **_WORKFLOW, **_each("framework")},
         (
             *("steps", "failed", "duration_ms", "checkpoints", "checkpoint_bytes", "llm_calls", "tool_calls", "tokens"),
             "cost_micro",
@@ -110,8 +118,8 @@ _ADD_STEPS = text(
 _ADD_COSTS = text(
     _add(
         "cost_rollups",
-        f"cost_facts{_BOTH}",
-        {**_TIMES, **_kind("workflow_id", "usage_type", "resource", "agent")},
+        f"cost_facts{_SIZES}",
+        {**_TIMES, **_WORKFLOW, **_each("usage_type", "resource", "agent")},
         ("charges", "input_tokens", "cached_tokens", "output_tokens", "cost_micro"),
         "number > :after AND number <= :upto",
     )

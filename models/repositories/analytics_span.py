@@ -8,9 +8,12 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
+_SIZES = {"quarter": QUARTER, "hour": HOUR, "day": DAY}
 #: How far apart the offset of a zone is looked at: summer time lasts longer.
 _LOOK = timedelta(days=14)
+#: Of a longer time, days that begin within an hour of UTC are made of quarters alone: one look-up instead of two for each day.
+_MOST_CUT = 1100 * DAY
 #: What figures may be grouped by that is a part of time.
 UNITS = ("hour", "day", "week", "month")
 
@@ -32,38 +35,48 @@ class Span:
         return (first, last) if first < last else (self.end, self.end)
 
     def in_step_with_utc(self, unit: str) -> bool:
-        """Whether hours (or for `day`, days) of the zone are those of UTC all the time."""
+        """Whether hours (or for `day` and `quarter`, days and quarters of an hour) of the zone are those of UTC all the time."""
         zone, at = ZoneInfo(self.zone), self.start
         while True:
             offset = at.astimezone(zone).utcoffset() or timedelta(0)
-            if offset if unit == "day" else offset % HOUR:
+            if offset if unit == "day" else offset % _SIZES[unit]:
                 return False
             if at >= self.end:
                 return True
             at = min(at + _LOOK, self.end)
 
-    def pieces(self, group: str) -> dict[str, list[Any]]:
+    def pieces(self, group: str, *, totals: bool = False) -> dict[str, list[Any]]:
         """Parameters of a query that groups by `group`: parts of the span, in no order, as three lists of the same length.
 
         `sizes` says where a part is to be read from: roll-ups of a `day` or an `hour`, which no group cuts through, or `rows`.
+        With `totals` these are those of the whole tenant, which are also there for each `quarter` of an hour.
         """
-        (first, last), (first_day, last_day) = self.whole(HOUR), self.whole(DAY)
-        cuts: list[datetime] = []
+        sizes = {"quarter": QUARTER, "hour": HOUR, "day": DAY} if totals else {"hour": HOUR, "day": DAY}
+        cut = False
         if group in UNITS:
             if group == "hour" or not self.in_step_with_utc("day"):
-                first_day = last_day = last
+                del sizes["day"]
             if not self.in_step_with_utc("hour"):
-                if group == "hour":
-                    first = last = first_day = last_day = self.end
-                cuts = self._hours_cut_by_midnight(first, last)
-        parts = [("rows", self.start, first), ("rows", last, self.end), ("day", first_day, last_day)]
-        parts += [("rows", cut, cut + HOUR) for cut in cuts]
-        whole = [first, *(end for cut in cuts for end in (cut, cut + HOUR)), min(first_day, last)]
-        parts += [("hour", began, ended) for began, ended in list(pairwise(whole))[::2]]
-        parts.append(("hour", last_day, last))
+                if totals and not self.in_step_with_utc("quarter"):
+                    del sizes["quarter"]
+                if group == "hour" or ("quarter" in sizes and self.end - self.start > _MOST_CUT):
+                    del sizes["hour"]
+                cut = "hour" in sizes
+        # each lies within the one before it
+        levels = [("rows", self.start, self.end)]
+        levels += [(size, *part) for size in sizes if (part := self.whole(_SIZES[size])) and part[0] < part[1]]
+        parts: list[tuple[str, datetime, datetime]] = []
+        for index, (size, first, last) in enumerate(levels):
+            holes: list[datetime] = []
+            if index + 1 < len(levels):
+                holes = [*levels[index + 1][1:]]
+            elif cut and size == "hour":
+                holes = [edge for at in self._hours_cut_by_midnight(first, last) for edge in (at, at + HOUR)]
+                parts += [(levels[index - 1][0], *hole) for hole in list(pairwise(holes))[::2]]
+            parts += [(size, *part) for part in list(pairwise((first, *holes, last)))[::2]]
         parts = [part for part in parts if part[1] < part[2]]
         return {
-            "sizes": [part[0] for part in parts],
+            "sizes": [f"total_{part[0]}" if totals and part[0] != "rows" else part[0] for part in parts],
             "begins": [part[1] for part in parts],
             "ends": [part[2] for part in parts],
         }

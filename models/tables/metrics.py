@@ -31,8 +31,10 @@ def _began() -> Any:
 
 
 def _size() -> Any:
-    """`day` or `hour`: each row is contained in one of both."""
-    return Field(max_length=4, primary_key=True)
+    """`day` or `hour` of one kind; `total_day`, `total_hour` or `total_quarter` (of an hour) of the whole tenant, where what tells
+    kinds apart is `WHOLE` or empty. Each rolled row is contained in one of each.
+    """
+    return Field(max_length=13, primary_key=True)
 
 
 def _dollars() -> Any:
@@ -102,7 +104,7 @@ class AgentMetrics(Table, table=True):
     __tablename__ = "agent_metrics"
     __table_args__ = (
         UniqueConstraint("agent_id"),
-        Index("ix_agent_metrics_time", "measured_at", postgresql_using="brin"),
+        Index("ix_agent_metrics_rolled", "tenant_id", "measured_at", postgresql_where=text("rolled")),
         Index("ix_agent_metrics_not_rolled", "tenant_id", "measured_at", postgresql_where=text("NOT rolled")),
     )
 

@@ -29,7 +29,7 @@ from tests.support.tenants import add_tenant
 
 #: Around the night in which Berlin's clocks go forward.
 FIRST = utc(2026, 3, 27)
-ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns")
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns", "Asia/Kathmandu")
 GROUPS = ("hour", "day", "week", "month", "workflow", "framework", "model")
 #: As many examples as show something: each of them is a small installation.
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -13,6 +14,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import col
 
+from activities.maintenance.rollups import RollupActivities
 from activities.records import Records
 from activities.run_records import RunRecords
 from activities.stores.values import ValueStore
@@ -47,26 +49,27 @@ class Run:
         await open_attempt(self.database, self.tenant, key, name="write", framework="langgraph")
 
     async def call(self, kind: str, name: str, tokens: int = 0, cost: int = 0, *, step: int = 0) -> None:
-        """An answered call of a step."""
         async with self.database.transaction(self.tenant) as session:
-            session.add(
-                JournalEntry(
-                    execution_id=self.id,
-                    lineage=0,
-                    step_index=step,
-                    request_hash=new_id().hex,
-                    occurrence=0,
-                    tenant_id=self.tenant,
-                    kind=kind,
-                    name=name,
-                    endpoint="x",
-                    attempt=1,
-                    content_type="application/json",
-                    answer=b"x",
-                    input_tokens=tokens,
-                    cost=cost,
-                )
-            )
+            session.add(self.entry(kind, name, tokens, cost, step=step))
+
+    def entry(self, kind: str, name: str, tokens: int = 0, cost: int = 0, *, step: int = 0) -> JournalEntry:
+        """An answered call of a step."""
+        return JournalEntry(
+            execution_id=self.id,
+            lineage=0,
+            step_index=step,
+            request_hash=new_id().hex,
+            occurrence=0,
+            tenant_id=self.tenant,
+            kind=kind,
+            name=name,
+            endpoint="x",
+            attempt=1,
+            content_type="application/json",
+            answer=b"x",
+            input_tokens=tokens,
+            cost=cost,
+        )
 
     async def complete(self, step: int = 0, attempt: int = 1, **changes: Any) -> Recorded:
         done = CompletedStep(
@@ -210,6 +213,36 @@ async def test_a_step_that_is_broken_off_has_used_something_too(run: Run) -> Non
     found = await run.measured()
     assert (found.status, found.failure_count, found.failure_type) == ("failed", 1, "timeout")
     assert (found.total_llm_calls, found.total_tokens, found.cost_micro) == (1, 11, 13)
+
+
+async def test_an_answer_that_comes_after_the_end_counts(run: Run) -> None:
+    await run.call("model", "m", 11, 13)
+    await run.finish("failed")
+    # also when it is contained in roll-ups
+    await RollupActivities(run.database).roll_up_now(run.tenant)
+    await run.call("model", "openai/m", 20, 30)
+    await run.call("model", "openai/m", 1, 2)
+    await run.call("tool", "search", cost=7)
+    [step] = await run.steps()
+    assert (step.llm_calls, step.tokens_used, step.cost_micro, step.tool_calls) == (3, 32, 52, 1)
+    assert (step.llm_model, step.llm_provider, step.status, step.rolled) == ("openai/m", "openai", "failed", False)
+    found = await run.measured()
+    assert (found.total_llm_calls, found.total_tool_calls, found.total_tokens, found.cost_micro) == (3, 1, 32, 52)
+    assert (found.status, found.llm_model, found.rolled) == ("failed", "openai/m", False)
+    assert await run.told() == (3, 32, 52)
+
+
+async def test_an_answer_that_is_written_while_the_run_ends_counts(run: Run) -> None:
+    locked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    async with run.database.transaction(run.tenant) as session:
+        session.add(run.entry("model", "m", 11, 13))
+        await session.flush()
+        ending = asyncio.create_task(run.finish("failed"))
+        while not (await session.execute(locked)).scalar_one():
+            assert not ending.done()
+            await asyncio.sleep(0.01)
+    await ending
+    assert await run.told() == (1, 11, 13)
 
 
 async def test_a_retry_counts_what_was_used_before_once(run: Run) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from models.migrations.isolation import isolate, open_to_system
+from models.migrations.metrics_functions import HELPERS, MEASURE, UNROLL
 
 revision: str = '0014'
 down_revision: str | None = '0013'
@@ -65,155 +66,6 @@ SELECT tenant_id, number, created_at AS at,
 FROM ledger_entries WHERE spent <> 0 OR kind = 'settle';
 
 GRANT SELECT ON execution_facts, step_facts, cost_facts TO omium_app
-"""
-
-# every change of a run's status, whoever makes it; in its transaction
-_MEASURE_EXECUTION = """
-CREATE FUNCTION measure_execution() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    ended CONSTANT boolean := NEW.status IN ('completed', 'failed', 'cancelled');
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO execution_metrics (id, tenant_id, execution_id, workflow_id, framework, status, retry_count,
-                                       total_duration_ms, created_at, measured_at)
-        VALUES (gen_random_uuid(), NEW.tenant_id, NEW.id, NEW.workflow_id, NEW.framework, NEW.status, NEW.retry_count,
-                duration_ms(NEW.started_at, NEW.completed_at), NEW.created_at, NEW.updated_at);
-        RETURN NULL;
-    END IF;
-    IF ended THEN
-        -- steps that were broken off have used something too
-        INSERT INTO agent_metrics (id, tenant_id, agent_id, execution_id, workflow_id, framework, status, duration_ms,
-                                   llm_provider, llm_model, llm_calls, tokens_used, cost_micro, tool_calls, measured_at)
-        SELECT gen_random_uuid(), a.tenant_id, a.id, a.execution_id, NEW.workflow_id, a.framework, a.status,
-               duration_ms(a.started_at, coalesce(a.completed_at, NEW.updated_at)),
-               provider_of(calls.model), calls.model, calls.llm_calls, calls.tokens, calls.cost, calls.tool_calls,
-               coalesce(a.completed_at, NEW.updated_at)
-        FROM agents a
-        LEFT JOIN agent_metrics m ON m.agent_id = a.id
-        CROSS JOIN LATERAL calls_of(a.execution_id, a.lineage, a.step_index) calls
-        WHERE a.execution_id = NEW.id AND a.attempt > 0 AND a.status IN ('failed', 'cancelled', 'rolled_back')
-          AND (m.id IS NULL OR m.status <> 'completed')
-        ON CONFLICT (agent_id) DO UPDATE
-        SET status = excluded.status, duration_ms = excluded.duration_ms, llm_provider = excluded.llm_provider,
-            llm_model = excluded.llm_model, llm_calls = excluded.llm_calls, tokens_used = excluded.tokens_used,
-            cost_micro = excluded.cost_micro, tool_calls = excluded.tool_calls, measured_at = excluded.measured_at;
-    END IF;
-    UPDATE execution_metrics
-    SET status = NEW.status, rollback_count = NEW.lineage, retry_count = NEW.retry_count, measured_at = NEW.updated_at,
-        total_duration_ms = duration_ms(NEW.started_at, coalesce(NEW.completed_at, NEW.updated_at)),
-        llm_model = coalesce(used.llm_model, execution_metrics.llm_model), total_llm_calls = used.llm_calls,
-        total_tool_calls = used.tool_calls, total_tokens = used.tokens, cost_micro = used.cost_micro,
-        checkpoint_count = used.checkpoints, checkpoint_bytes = used.checkpoint_bytes, checkpoint_overhead_us = used.overhead_us,
-        consensus_overhead_ms = (
-            SELECT sum(duration_ms(l.created_at, l.committed_at)) FROM consensus_logs l
-            WHERE l.execution_id = NEW.id AND l.committed_at IS NOT NULL
-        )
-    FROM steps_of(NEW.id) used
-    WHERE execution_id = NEW.id;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER measure_execution_made AFTER INSERT ON executions FOR EACH ROW EXECUTE FUNCTION measure_execution();
-CREATE TRIGGER measure_execution_changed
-AFTER UPDATE OF status, lineage, retry_count, started_at, completed_at ON executions FOR EACH ROW
-WHEN ((OLD.status, OLD.lineage, OLD.retry_count, OLD.completed_at) IS DISTINCT FROM (NEW.status, NEW.lineage, NEW.retry_count, NEW.completed_at))
-EXECUTE FUNCTION measure_execution();
-
-CREATE FUNCTION measure_failure() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE execution_metrics SET failure_count = failure_count + 1, failure_type = NEW.failure_type
-    WHERE execution_id = NEW.execution_id;
-    RETURN NULL;
-END
-$$;
-CREATE TRIGGER measure_failure AFTER INSERT ON failures FOR EACH ROW EXECUTE FUNCTION measure_failure()
-"""
-
-_HELPERS = """
-CREATE FUNCTION duration_ms(started timestamptz, ended timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT coalesce(greatest((extract(epoch FROM ended - started) * 1000)::bigint, 0), 0)
-$$;
-CREATE FUNCTION provider_of(model text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN position('/' IN model) > 1 THEN left(split_part(model, '/', 1), 50) END
-$$;
--- what a step asked, in all its attempts
-CREATE FUNCTION calls_of(execution uuid, line int, step int,
-    OUT llm_calls bigint, OUT tool_calls bigint, OUT tokens bigint, OUT cost bigint, OUT model text
-) LANGUAGE sql STABLE AS $$
-    SELECT count(*) FILTER (WHERE kind = 'model'), count(*) FILTER (WHERE kind = 'tool'),
-           coalesce(sum(input_tokens::bigint + output_tokens), 0)::bigint, coalesce(sum(j.cost), 0)::bigint,
-           mode() WITHIN GROUP (ORDER BY name) FILTER (WHERE kind = 'model')
-    FROM call_journal j WHERE j.execution_id = execution AND j.lineage = line AND j.step_index = step
-$$;
--- what the steps of a run used so far
-CREATE FUNCTION steps_of(execution uuid,
-    OUT checkpoints bigint, OUT checkpoint_bytes bigint, OUT overhead_us bigint, OUT llm_calls bigint, OUT tool_calls bigint,
-    OUT tokens bigint, OUT cost_micro bigint, OUT llm_model text
-) LANGUAGE sql STABLE AS $$
-    SELECT count(m.checkpoint_bytes), coalesce(sum(m.checkpoint_bytes), 0)::bigint, sum(m.checkpoint_overhead_us)::bigint,
-           coalesce(sum(m.llm_calls), 0)::bigint, coalesce(sum(m.tool_calls), 0)::bigint,
-           coalesce(sum(m.tokens_used), 0)::bigint, coalesce(sum(m.cost_micro), 0)::bigint,
-           (SELECT a.llm_model FROM agent_metrics a WHERE a.execution_id = execution AND a.llm_model IS NOT NULL
-            GROUP BY a.llm_model ORDER BY sum(a.llm_calls) DESC, a.llm_model LIMIT 1)
-    FROM agent_metrics m WHERE m.execution_id = execution
-$$
-"""
-
-# whoever changes what is contained in a roll-up takes it out of there; the next roll-up puts it in again
-_UNROLL = """
-CREATE FUNCTION unroll_execution() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    gone execution_facts;
-    unit text;
-    workflow uuid;
-BEGIN
-    SELECT * INTO gone FROM execution_facts WHERE id = OLD.id;
-    -- in the order in which a roll-up locks them
-    FOREACH unit IN ARRAY ARRAY['day', 'hour'] LOOP
-        UPDATE execution_rollups r
-        SET executions = r.executions - gone.executions, timed = r.timed - gone.timed, duration_ms = r.duration_ms - gone.duration_ms,
-            checkpoints = r.checkpoints - gone.checkpoints, checkpoint_bytes = r.checkpoint_bytes - gone.checkpoint_bytes,
-            llm_calls = r.llm_calls - gone.llm_calls, tool_calls = r.tool_calls - gone.tool_calls, tokens = r.tokens - gone.tokens,
-            cost_micro = r.cost_micro - gone.cost_micro, rollbacks = r.rollbacks - gone.rollbacks,
-            failures = r.failures - gone.failures, retries = r.retries - gone.retries
-        WHERE r.tenant_id = gone.tenant_id AND r.size = unit AND r.at = date_trunc(unit, gone.at, 'UTC')
-          AND r.workflow_id = gone.workflow_id AND r.framework = gone.framework AND r.llm_model = gone.llm_model
-          AND r.status = gone.status AND r.failure_type = gone.failure_type;
-    END LOOP;
-    -- the row of the whole tenant, then that of its kind
-    FOREACH workflow IN ARRAY ARRAY['00000000-0000-0000-0000-000000000000', gone.workflow_id] LOOP
-        UPDATE duration_rollups r SET executions = r.executions - 1
-        WHERE r.tenant_id = gone.tenant_id AND r.workflow_id = workflow AND r.day = date_trunc('day', gone.at, 'UTC')
-          AND r.status = gone.status AND r.bucket = gone.bucket
-          AND (r.framework, r.llm_model) = (CASE WHEN workflow = gone.workflow_id THEN gone.framework ELSE '' END,
-                                            CASE WHEN workflow = gone.workflow_id THEN gone.llm_model ELSE '' END);
-    END LOOP;
-    NEW.rolled := false;
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER unroll BEFORE UPDATE ON execution_metrics FOR EACH ROW WHEN (OLD.rolled) EXECUTE FUNCTION unroll_execution();
-
-CREATE FUNCTION unroll_step() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    gone step_facts;
-    unit text;
-BEGIN
-    SELECT * INTO gone FROM step_facts WHERE id = OLD.id;
-    FOREACH unit IN ARRAY ARRAY['day', 'hour'] LOOP
-        UPDATE step_rollups r
-        SET steps = r.steps - gone.steps, failed = r.failed - gone.failed, duration_ms = r.duration_ms - gone.duration_ms,
-            checkpoints = r.checkpoints - gone.checkpoints, checkpoint_bytes = r.checkpoint_bytes - gone.checkpoint_bytes,
-            llm_calls = r.llm_calls - gone.llm_calls, tool_calls = r.tool_calls - gone.tool_calls, tokens = r.tokens - gone.tokens,
-            cost_micro = r.cost_micro - gone.cost_micro
-        WHERE r.tenant_id = gone.tenant_id AND r.size = unit AND r.at = date_trunc(unit, gone.at, 'UTC')
-          AND r.workflow_id = gone.workflow_id AND r.framework = gone.framework;
-    END LOOP;
-    NEW.rolled := false;
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER unroll BEFORE UPDATE ON agent_metrics FOR EACH ROW WHEN (OLD.rolled) EXECUTE FUNCTION unroll_step()
 """
 
 # runs of before: what can still be told of them
@@ -305,8 +157,8 @@ def upgrade() -> None:
         sa.UniqueConstraint('agent_id', name=op.f('uq_agent_metrics_agent_id')),
     )
     op.create_index(op.f('ix_agent_metrics_execution_id'), 'agent_metrics', ['execution_id'])
-    # rows come in the order of time, and every step pays for its indexes
-    op.create_index('ix_agent_metrics_time', 'agent_metrics', ['measured_at'], postgresql_using='brin')
+    # a new row is in one of these two, and every step pays for its indexes
+    op.create_index('ix_agent_metrics_rolled', 'agent_metrics', ['tenant_id', 'measured_at'], postgresql_where=sa.text('rolled'))
     op.create_index('ix_agent_metrics_not_rolled', 'agent_metrics', ['tenant_id', 'measured_at'], postgresql_where=sa.text('NOT rolled'))
 
     op.drop_index('ix_failures_tenant_id', 'failures')
@@ -315,7 +167,7 @@ def upgrade() -> None:
     kind = ('workflow_id', 'framework', 'llm_model', 'status')
     _table(
         'execution_rollups', ['tenant_id', 'size', 'at', *kind, 'failure_type'],
-        _text('size', 4), _time('at'), _id('workflow_id'), _text('framework', 50), _text('llm_model', 255), _text('status', 50), _text('failure_type', 100),
+        _text('size', 13), _time('at'), _id('workflow_id'), _text('framework', 50), _text('llm_model', 255), _text('status', 50), _text('failure_type', 100),
         *_count('executions', 'timed', 'duration_ms', 'checkpoints', 'checkpoint_bytes', 'llm_calls', 'tool_calls', 'tokens', 'cost_micro',
                 'rollbacks', 'failures', 'retries'),
     )
@@ -326,12 +178,12 @@ def upgrade() -> None:
     )
     _table(
         'step_rollups', ['tenant_id', 'size', 'at', 'workflow_id', 'framework'],
-        _text('size', 4), _time('at'), _id('workflow_id'), _text('framework', 50),
+        _text('size', 13), _time('at'), _id('workflow_id'), _text('framework', 50),
         *_count('steps', 'failed', 'duration_ms', 'checkpoints', 'checkpoint_bytes', 'llm_calls', 'tool_calls', 'tokens', 'cost_micro'),
     )
     _table(
         'cost_rollups', ['tenant_id', 'size', 'at', 'workflow_id', 'usage_type', 'resource', 'agent'],
-        _text('size', 4), _time('at'), _id('workflow_id'), _text('usage_type', 20), _text('resource', 255), _text('agent', 255),
+        _text('size', 13), _time('at'), _id('workflow_id'), _text('usage_type', 20), _text('resource', 255), _text('agent', 255),
         *_count('charges', 'input_tokens', 'cached_tokens', 'output_tokens', 'cost_micro'),
     )
     _table('rollup_marks', ['tenant_id'], *_count('ledger_number'))
@@ -344,13 +196,14 @@ def upgrade() -> None:
     # whose rows are to be rolled up
     open_to_system('execution_metrics', 'SELECT (tenant_id, status, rolled)')
     open_to_system('agent_metrics', 'SELECT (tenant_id, rolled)')
-    for statements in (_HELPERS, _FACTS, _BACKFILL, _MEASURE_EXECUTION, _UNROLL):
+    for statements in (HELPERS, _FACTS, _BACKFILL, MEASURE, UNROLL):
         # the driver takes one at a time; those inside of functions are indented
         for statement in re.split(r';\n+(?=CREATE|INSERT|GRANT|--)', statements):
             op.execute(statement)
 
 
 def downgrade() -> None:
+    op.execute('DROP TRIGGER measure_late_call ON call_journal')
     op.execute('DROP TRIGGER measure_failure ON failures')
     op.drop_index('ix_failures_time', 'failures')
     op.create_index('ix_failures_tenant_id', 'failures', ['tenant_id'])
@@ -360,6 +213,6 @@ def downgrade() -> None:
     for table in ('api_usage_hours', *reversed(_TABLES)):
         op.drop_table(table)
     op.execute(
-        'DROP FUNCTION measure_failure(), measure_execution(), unroll_execution(), unroll_step(), calls_of(uuid, int, int), steps_of(uuid), '
-        'provider_of(text), duration_ms(timestamptz, timestamptz)'
+        'DROP FUNCTION measure_late_call(), measure_failure(), measure_execution(), unroll_execution(), unroll_step(), '
+        'rollups_at(timestamptz), measuring(uuid), calls_of(uuid, int, int), steps_of(uuid), provider_of(text), duration_ms(timestamptz, timestamptz)'
     )
