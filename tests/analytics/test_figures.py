@@ -19,6 +19,7 @@ from activities.maintenance.rollups import RollupActivities
 from models.database import Database
 from models.repositories import analytics_durations
 from models.repositories.analytics_rollups import roll_up_executions, roll_up_steps, tenants_to_roll_up
+from models.repositories.analytics_span import Span
 from models.tables import LedgerEntry
 from models.tables.base import new_id
 from tests.analytics import naive
@@ -99,6 +100,36 @@ async def check(http: httpx.AsyncClient, runs: Sequence[MadeRun], data: st.DataO
     assert as_naive(await asked(http, "executions", group_by=group, **period)) == expected
     unit = data.draw(st.sampled_from(GROUPS[:4]), "unit")
     assert as_naive(await asked(http, "usage", group_by=unit, **period)) == naive.usage(runs, chosen, unit, zone)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    start=st.datetimes(datetime(1971, 11, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
+    length=st.timedeltas(timedelta(microseconds=1), timedelta(days=4)) | st.just(timedelta(days=1200)),
+    zone=st.sampled_from([*ZONES, "Australia/Lord_Howe", "Africa/Monrovia"]),
+    group=st.sampled_from(GROUPS[:5]),
+    totals=st.booleans(),
+)
+def test_pieces_are_the_span_and_no_group_cuts_them(
+    start: datetime, length: timedelta, zone: str, group: str, totals: bool
+) -> None:
+    strides = {"day": timedelta(days=1), "hour": timedelta(hours=1), "quarter": timedelta(minutes=15)}
+    span = Span(start, start + length, zone)
+    found = span.pieces(group, totals=totals)
+    parts = sorted(zip(found["begins"], found["ends"], found["sizes"], strict=True))
+    assert [parts[0][0], *(part[1] for part in parts)] == [*(part[0] for part in parts), span.end]
+    assert parts[0][0] == start
+    for begin, end, size in parts:
+        if size == "rows":
+            continue
+        assert size.startswith("total_") == totals
+        stride = strides[size.removeprefix("total_")]
+        assert (begin - utc(1970, 1, 1)) % stride == (end - begin) % stride == timedelta(0)
+        steps = range((end - begin) // stride)
+        for step in steps[:100]:
+            at = begin + step * stride
+            last = at + stride - timedelta(microseconds=1)
+            assert group == "workflow" or naive.period(at, group, zone) == naive.period(last, group, zone)
 
 
 @FEW
