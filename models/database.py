@@ -119,18 +119,16 @@ class Database:
 
         The work must be repeatable: a commit whose answer was lost is tried a second time.
         """
-        async for attempt in self._patiently(patience):
-            with attempt:
-                async with self.transaction(tenant_id) as session:
-                    return await work(session)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        async def attempt() -> T:
+            async with self.transaction(tenant_id) as session:
+                return await work(session)
+
+        return await self._patiently(attempt, patience)
 
     async def cipher(self, tenant_id: UUID, *, patience: float = 60.0) -> Cipher:
         """The tenant's cipher, for those who write sealed columns by `statement`; as patient as `run`."""
-        async for attempt in self._patiently(patience):
-            with attempt:
-                return await self.keys.cipher(tenant_id)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return await self._patiently(lambda: self.keys.cipher(tenant_id), patience)
 
     async def statement(
         self, tenant_id: UUID, statement: TextClause, parameters: dict[str, Any], *, patience: float = 60.0
@@ -139,12 +137,13 @@ class Database:
 
         Without a transaction around it, it costs one round trip instead of three. Sealed values are the caller's affair.
         """
-        async for attempt in self._patiently(patience):
-            with attempt:
-                async with self._connection(None) as connection:
-                    await _belong_to(await connection.get_raw_connection(), tenant_id)
-                    return (await connection.execute(statement, parameters)).one()
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        async def attempt() -> Row[Any]:
+            async with self._connection(None) as connection:
+                await _belong_to(await connection.get_raw_connection(), tenant_id)
+                return (await connection.execute(statement, parameters)).one()
+
+        return await self._patiently(attempt, patience)
 
     async def row(self, tenant_id: UUID, query: str, *parameters: Any) -> asyncpg.Record | None:
         """The first row of a query that can be repeated, straight from the driver: a quarter of the work of `statement`.
@@ -170,12 +169,9 @@ class Database:
         self, tenant_id: UUID, query: str, *parameters: Any, patience: float = 60.0
     ) -> asyncpg.Record:
         """The only row of such a query, which may change what is atomic by itself; as patient as `run`."""
-        async for attempt in self._patiently(patience):
-            with attempt:
-                found = await self.row(tenant_id, query, *parameters)
-                assert found is not None
-                return found
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        found = await self._patiently(lambda: self.row(tenant_id, query, *parameters), patience)
+        assert found is not None
+        return found
 
     async def close(self) -> None:
         await asyncio.shield(self.engine.dispose())
@@ -215,13 +211,23 @@ class Database:
                 return
 
     @staticmethod
-    def _patiently(patience: float) -> AsyncRetrying:
-        return AsyncRetrying(
+    async def _patiently(work: Callable[[], Awaitable[T]], patience: float) -> T:
+        """What `work` returns, which is tried again and again for so many seconds while the database is away."""
+        try:
+            # the machinery of repetition costs as much as a statement: only those pay for it who need it
+            return await work()
+        except Exception as error:
+            if patience <= 0 or not is_database_away(error):
+                raise
+        async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
+            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.1),
             stop=stop_after_delay(patience),
             reraise=True,
-        )
+        ):
+            with attempt:
+                return await work()
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def open_database(settings: Settings) -> Database:

@@ -18,16 +18,7 @@ from models.migrations.ledger_calls import CALL_DROPS, CALL_FUNCTIONS
 
 FUNCTIONS = (
     # ids that sort by time, for what the functions make themselves
-    """
-CREATE FUNCTION credit_id() RETURNS uuid LANGUAGE sql VOLATILE AS $$
-    SELECT encode(
-        set_bit(set_bit(
-            overlay(uuid_send(gen_random_uuid())
-                    PLACING substring(int8send((extract(epoch FROM clock_timestamp()) * 1000)::bigint) FROM 3)
-                    FROM 1 FOR 6),
-            52, 1), 53, 1), 'hex')::uuid
-$$
-""",
+    "CREATE FUNCTION credit_id() RETURNS uuid LANGUAGE sql VOLATILE AS 'SELECT uuidv7()'",
     """
 CREATE FUNCTION credit_lock(p_tenant uuid) RETURNS credit_accounts LANGUAGE plpgsql AS $$
 DECLARE account credit_accounts;

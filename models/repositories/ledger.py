@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -191,13 +192,18 @@ class LedgerRepository(Repository):
             "price_id": None if charge.price_id is None else str(charge.price_id),
             "description": charge.description,
         }
-        # straight from the driver, as every call pays for it; what the caller wrote so far comes first, as always
-        await self.session.flush()
-        fairy = await (await self.session.connection()).get_raw_connection()
-        return bool(await fairy.driver_connection.fetchval(_SETTLE, self._entry(entry)))  # type: ignore[union-attr]
+        # straight from the driver, as every call pays for it
+        driver = await self.session.run_sync(_driver)
+        return bool(await driver.fetchval(_SETTLE, self._entry(entry)))
 
     def _entry(self, values: dict[str, Any]) -> str:
         return json.dumps({"tenant_id": str(self.tenant_id), "created_at": now().isoformat(), **values})
+
+
+def _driver(session: Session) -> Any:
+    """The driver's connection under a session; what was written so far comes first, as always."""
+    session.flush()
+    return session.connection().connection.driver_connection
 
 
 def _key(tenant_id: UUID, call: CallKey) -> tuple[Any, ...]:
