@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, select, text, update
+from sqlalchemy import Row, delete, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -60,14 +61,14 @@ ORDER BY j.id LIMIT 100
 
 @dataclass(frozen=True)
 class Difference:
-    """What a table says (`found`) and what follows from the entries (`expected`), in millionths of a credit.
+    """What a table says (`found`) and what follows from the entries (`expected`): numbers in millionths of a credit, else text.
 
     What is wrong with the entries themselves, or with the journal, is not `repairable`: nothing says what is right.
     """
 
     what: str
-    expected: int
-    found: int
+    expected: int | str
+    found: int | str
     repairable: bool = True
 
 
@@ -89,7 +90,7 @@ async def rebuild(database: Database, tenant_id: UUID, *, write: bool = False) -
         else:
             await db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         lots: Sequence[CreditGrant] = (await db.execute(_of(CreditGrant, tenant_id))).scalars().all()
-        books = Books({lot.id: Terms(lot.priority, lot.expires_at) for lot in lots})
+        books = Books()
         async for entries in _entries(db, tenant_id):
             for entry in entries:
                 books.add(entry)
@@ -127,7 +128,7 @@ async def _entries(db: AsyncSession, tenant_id: UUID) -> AsyncIterator[Sequence[
 async def _compare(db: AsyncSession, tenant_id: UUID, lots: Sequence[CreditGrant], found: Rebuilt) -> None:
     books, differences = found.books, found.differences
 
-    def compare(what: str, expected: int, value: int, *, repairable: bool = True) -> None:
+    def compare(what: str, expected: int | str, value: int | str, *, repairable: bool = True) -> None:
         if expected != value:
             differences.append(Difference(what, expected, value, repairable))
 
@@ -143,6 +144,8 @@ async def _compare(db: AsyncSession, tenant_id: UUID, lots: Sequence[CreditGrant
         for name in ("amount", "remaining"):
             expected = 0 if lot is None else getattr(lot, name)
             compare(f"lot {lot_id}: {name}", expected, 0 if row is None else getattr(row, name))
+        if lot is not None and row is not None:
+            compare(f"lot {lot_id}: terms", _terms(lot.terms), _terms(Terms(row.priority, row.expires_at)))
     holds = await _holds(db, tenant_id)
     for hold_id in sorted(holds.keys() | books.holds.keys()):
         made = books.holds.get(hold_id)
@@ -184,14 +187,14 @@ async def _repair(db: AsyncSession, tenant_id: UUID, lots: Sequence[CreditGrant]
             remaining=lot.remaining,
             created_at=entry.created_at,
         )
-        kept = {"amount": lot.amount, "remaining": lot.remaining}
+        told = row.model_dump(include={"amount", "remaining", "priority", "expires_at"})
         await db.execute(
             insert(CreditGrant)
             .values(row.model_dump())
             .on_conflict_do_update(
                 index_elements=["id"],
-                set_=kept,
-                where=(col(CreditGrant.amount) != lot.amount) | (col(CreditGrant.remaining) != lot.remaining),
+                set_=told,
+                where=or_(*(getattr(CreditGrant, name).is_distinct_from(value) for name, value in told.items())),
             )
         )
     await _repair_holds(db, tenant_id, books.holds.items())
@@ -223,6 +226,11 @@ async def _holds(db: AsyncSession, tenant_id: UUID) -> dict[UUID, int]:
         (await db.execute(_of(CreditHold, tenant_id).where(col(CreditHold.amount) > 0))).scalars().all()
     )
     return {row.id: row.amount for row in rows}
+
+
+def _terms(terms: Terms) -> str:
+    until = "" if terms.expires_at is None else f" until {terms.expires_at.astimezone(UTC).isoformat()}"
+    return f"priority {terms.priority}{until}"
 
 
 def _of(table: Any, tenant_id: UUID) -> Any:

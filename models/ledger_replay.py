@@ -5,7 +5,6 @@ Lots burn here as `credit_burn` of migration 0012 burns them. Everything is in m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -65,12 +64,8 @@ class Fault:
 
 @dataclass
 class Books:
-    """What the entries come to. `lots` are by id, and so are `holds`: of each that is open, the entry that made it.
+    """What the entries come to. `lots` are by id, and so are `holds`: of each that is open, the entry that made it."""
 
-    `terms` are those of lots whose rows are there; of others, the entry says them.
-    """
-
-    terms: Mapping[UUID, Terms] = field(default_factory=dict)
     available: int = 0
     held: int = 0
     spent: int = 0
@@ -123,8 +118,7 @@ class Books:
         if entry.grant_id is None:
             self._check(entry.number, "no lot is named by the grant", 1, 0)
             return
-        terms = self.terms.get(entry.grant_id) or _agreed(entry)
-        lot = Lot(entry.grant_id, entry, terms, entry.available, entry.available)
+        lot = Lot(entry.grant_id, entry, _agreed(entry), entry.available, entry.available)
         self.lots[lot.id] = self._full[lot.id] = lot
         self._left += lot.remaining
 
@@ -166,7 +160,7 @@ class Books:
 
 
 def _agreed(entry: Entry) -> Terms:
-    """What the entry says of a lot whose row is gone."""
+    """What the entry says of its lot: only a priority that is not its source's is written there."""
     expires = entry.metadata.get("expires_at")
     priority = entry.metadata.get("priority", PRIORITIES.get(entry.source or "", 0))
     return Terms(int(priority), datetime.fromisoformat(expires) if expires else None)

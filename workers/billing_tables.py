@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from models.ledger_rebuild import Rebuilt
+from models.ledger_rebuild import Difference, Rebuilt
 from omium_core.credits import to_credits
 
 _LEGS = ("available", "held", "spent", "outside")
@@ -32,8 +32,7 @@ def rebuilt_as_json(found: Sequence[Rebuilt]) -> dict[str, Any]:
                 "differences": [
                     {
                         "what": each.what,
-                        "expected_micro": each.expected,
-                        "found_micro": each.found,
+                        **_both(each),
                         "repaired": one.repaired and each.repairable,
                     }
                     for each in one.differences
@@ -84,6 +83,12 @@ def show_prices(found: Sequence[dict[str, Any]]) -> None:
             "withdrawn" if price["withdrawn"] else "yes" if price["current"] else "no",
         )
     _console().print(table if table.row_count else "No prices.")
+
+
+def _both(each: Difference) -> dict[str, Any]:
+    if isinstance(each.expected, int):
+        return {"expected_micro": each.expected, "found_micro": each.found}
+    return {"expected": each.expected, "found": each.found}
 
 
 def _left(one: Rebuilt) -> bool:

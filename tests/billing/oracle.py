@@ -93,6 +93,8 @@ class Account:
     holds: dict[Key, Hold] = field(default_factory=dict)
     limits: list[Limit] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    #: What was charged, to which run and when.
+    charges: list[tuple[Run, int, datetime]] = field(default_factory=list)
     #: What moves once.
     done: set[object] = field(default_factory=set)
 
@@ -134,6 +136,7 @@ class Account:
                 self._free(key)
             return False
         self.done.add(key)
+        self.charges.append((run, cost, at))
         hold = self.holds.pop(key, None) if isinstance(key, Key) else None
         held = hold.amount if hold else 0
         for limit in self.limits:
@@ -155,6 +158,15 @@ class Account:
         self._free(key)
         self.expire(at)
         return True
+
+    def limit(self, limit: Limit, at: datetime) -> None:
+        """A budget that is made now counts what was spent before in its period."""
+        limit.spent = sum(
+            cost
+            for run, cost, then in self.charges
+            if limit.covers(run) and (not limit.monthly or month(then) == month(at))
+        )
+        self.limits.append(limit)
 
     def grant(self, key: str, lot: Lot) -> bool:
         if key in self.done:

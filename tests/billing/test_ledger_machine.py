@@ -20,7 +20,7 @@ from sqlalchemy import text
 from models import pricing
 from models.database import Database
 from models.pricing import Rate, Used
-from models.repositories import ledger
+from models.repositories import ledger, limits
 from models.repositories.budgets import BudgetRepository
 from models.repositories.ledger import PRIORITIES, CallKey, Charge, LedgerRepository, Movement, release, reserve
 from models.tables import Budget
@@ -169,14 +169,19 @@ class Money(RuleBasedStateMachine):
         amount=amounts,
         source=st.sampled_from(SOURCES),
         hours=st.sampled_from(ENDS),
+        priority=st.sampled_from([None, None, 5, 50]),
     )
-    def grant(self, which: int, number: int, amount: int, source: str, hours: int | None) -> None:
+    def grant(
+        self, which: int, number: int, amount: int, source: str, hours: int | None, priority: int | None = None
+    ) -> None:
         books = self.all[which]
         ends = None if hours is None else self.clock + timedelta(hours=hours)
         moved = Movement(f"grant:{number}", amount, source, reference=f"pi_{number}")
-        lot = Lot(source, moved.reference, PRIORITIES[source], ends, amount)
+        lot = Lot(source, moved.reference, PRIORITIES[source] if priority is None else priority, ends, amount)
         expected = books.model.grant(moved.key, lot)
-        assert self.wait(self.moved(books, lambda its: its.grant(moved, expires_at=ends))) == expected
+        assert (
+            self.wait(self.moved(books, lambda its: its.grant(moved, expires_at=ends, priority=priority))) == expected
+        )
         self.check(books)
 
     @rule(
@@ -228,7 +233,7 @@ class Money(RuleBasedStateMachine):
                 break
         else:
             limit = Limit(new_id(), scope, owner, monthly, amount, month(self.clock))
-            books.model.limits.append(limit)
+            books.model.limit(limit, self.clock)
             self.wait(self.budgeted(books, limit, None))
         self.check(books)
 
@@ -261,14 +266,16 @@ class Money(RuleBasedStateMachine):
             if change is not None:
                 await db.execute(change, {"id": limit.id, "amount": limit.amount})
                 return
+            period = "month" if limit.monthly else "total"
             await budgets.add(
                 Budget(
                     id=limit.id,
                     tenant_id=books.tenant,
                     scope=limit.scope,
                     scope_id=limit.scope_id,
-                    period="month" if limit.monthly else "total",
+                    period=period,
                     amount=limit.amount,
+                    spent=await budgets.spent_before(limit.scope, limit.scope_id, period),
                     period_start=self.clock.date().replace(day=1),
                 )
             )
@@ -319,7 +326,8 @@ def _run(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, examples: in
 
     with asyncio.Runner() as runner:
         OnServer.runner, OnServer.database = runner, database_at(postgres.url, pool_size=2)
-        monkeypatch.setattr(ledger, "now", lambda: OnServer.clock)
+        for module in (ledger, limits):
+            monkeypatch.setattr(module, "now", lambda: OnServer.clock)
         try:
             how = settings(
                 max_examples=examples,

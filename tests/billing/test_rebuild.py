@@ -29,7 +29,7 @@ async def busy(payer: Payer) -> UUID:
     await payer.add(Budget(tenant_id=payer.tenant, scope="tenant", amount=10**12, period_start=now().date()))
     await payer.grant(100, "purchase", "one")
     await payer.grant(5, "gift", expires_at=now() + timedelta(days=30))
-    await payer.grant(1, "plan", expires_at=now() + timedelta(seconds=0.2))
+    await payer.grant(3, "purchase", priority=7)
     run = await payer.run()
     for cost in (1_500_001, 700_000, 0):
         await payer.call(run, 0, cost, held=2_000_000)
@@ -37,7 +37,7 @@ async def busy(payer: Payer) -> UUID:
     for key in (released, open_):
         await reserve(payer.database, payer.tenant, key, 1, 3_000_000, enforced=True)
     await release(payer.database, payer.tenant, released)
-    await payer.execute(text("UPDATE credit_grants SET expires_at = :at WHERE source = 'plan'"), at=now())
+    await payer.grant(1, "plan", expires_at=now())
     async with payer.database.transaction(payer.tenant) as db:
         ledger = LedgerRepository(db, payer.tenant)
         await ledger.take(Movement("r", 10_000_000, "refund", reference="one"))
@@ -71,8 +71,9 @@ DAMAGES = {
         "account: outside",
     },
     "UPDATE credit_accounts SET number = number + 1": {"account: number"},
-    "UPDATE credit_grants SET remaining = remaining - 7 WHERE reference IS NULL AND source = 'purchase'": {"lot"},
+    "UPDATE credit_grants SET remaining = remaining - 7 WHERE priority = 30": {"lot"},
     "DELETE FROM credit_grants WHERE source = 'gift'": {"lot"},
+    "UPDATE credit_grants SET priority = 1, expires_at = NULL WHERE source = 'gift'": {"lot"},
     "DELETE FROM credit_holds": {"hold", "budget"},
     "UPDATE credit_holds SET amount = amount - 1": {"hold"},
     "INSERT INTO credit_grants SELECT credit_id(), tenant_id, 'gift', NULL, 1, 9, 9, NULL, now() FROM credit_accounts": {
