@@ -221,7 +221,7 @@ class Database:
                 raise
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.1),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
             stop=stop_after_delay(patience),
             reraise=True,
         ):

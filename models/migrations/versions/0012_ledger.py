@@ -117,7 +117,6 @@ sa.CheckConstraint('remaining >= 0 AND remaining <= amount AND amount > 0', name
 sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_credit_grants_tenant_id'), ondelete='CASCADE'),
 sa.PrimaryKeyConstraint('id', name=op.f('pk_credit_grants'))
 )
-    op.create_index('ix_credit_grants_left', 'credit_grants', ['tenant_id'], unique=False, postgresql_where=sa.text('remaining > 0'))
     op.create_index('ix_credit_grants_reference', 'credit_grants', ['tenant_id', 'reference'], unique=False)
     op.create_table('credit_holds',
 sa.Column('id', sa.Uuid(), nullable=False),
