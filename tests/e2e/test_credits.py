@@ -21,6 +21,7 @@ from omium_core.credits import MICRO
 from tests.notifications.receiver import Receiver, listening
 from tests.support.database import first_tenant
 from tests.support.platform import Platform, running_platform
+from tests.support.quick_worker import NO_FRAMEWORKS, QuickWorker
 from tests.support.sampling import sampled
 from tests.support.stack import wait_until
 from tests.support.stripe_double import StripeDouble, StripeServer
@@ -30,15 +31,24 @@ T = TypeVar("T")
 
 #: A call costs one credit, whatever it says.
 CALLS, COVERED = 20, 7
-#: Where a worker dies: while the model answers, before the answer is written, after that.
-MOMENTS = ("at the model", "before the write", "after the write")
+#: When somebody dies in the life of a call, and who does.
+MOMENTS = (
+    "before the hold",
+    "before the first byte",
+    "at the model",
+    "before the write",
+    "after the write",
+    "in the release",
+    "while the hold is taken over",
+)
+DEATHS = [(moment, dying) for moment in MOMENTS for dying in (("worker",), ("worker", "api"))]
 
 
 class Money:
     """A platform that wants to be paid, Stripe, and what the tenant's books say. Every test begins with no credits."""
 
-    def __init__(self, platform: Platform, stripe: StripeDouble, receiver: Receiver) -> None:
-        self.platform, self.stripe, self.receiver = platform, stripe, receiver
+    def __init__(self, platform: Platform, worker: QuickWorker, stripe: StripeDouble, receiver: Receiver) -> None:
+        self.platform, self.worker, self.stripe, self.receiver = platform, worker, stripe, receiver
         self.run(self._price)
 
     def run(self, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:
@@ -148,6 +158,14 @@ class Money:
                 runner.run(transaction.rollback())
                 runner.run(connection.close())
 
+    def kill(self, *parts: str) -> None:
+        """The worker of the runs is another one than that of everything else."""
+        for part in parts:
+            if part == "worker":
+                self.worker.kill()
+            else:
+                self.platform.stack.kill(part)
+
     def wait_for_blocked(self) -> None:
         """Returns when somebody waits for a lock."""
         query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
@@ -162,19 +180,24 @@ async def _connect(platform: Platform) -> asyncpg.Connection:
 def money(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Money]:
     with StripeServer() as stripe, listening() as receiver:
         env = {
-            "OMIUM_FRAMEWORKS": "langgraph",
+            **NO_FRAMEWORKS,
             "OMIUM_BILLING_ENFORCED": "true",
             "OMIUM_STRIPE_SECRET_KEY": KEY,
             "OMIUM_STRIPE_WEBHOOK_SECRET": SECRET,
             "OMIUM_STRIPE_API_URL": stripe.url,
         }
-        with running_platform(tmp_path_factory.mktemp("money") / "data", env=env) as platform:
-            yield Money(platform, stripe.double, receiver)
+        with (
+            running_platform(tmp_path_factory.mktemp("money") / "data", env=env) as platform,
+            QuickWorker(platform.stack, ["langgraph"]) as worker,
+        ):
+            yield Money(platform, worker, stripe.double, receiver)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "moment" in metafunc.fixturenames:
-        metafunc.parametrize("moment", sampled(metafunc.config, list(MOMENTS), 1))
+        chosen = sampled(metafunc.config, DEATHS, 1)
+        names = [f"{moment}: {' and '.join(dying)}" for moment, dying in chosen]
+        metafunc.parametrize(("moment", "dying"), chosen, ids=names)
 
 
 def asking(calls: int, name: str) -> dict[str, Any]:
@@ -223,30 +246,60 @@ def test_a_run_out_of_credits_is_topped_up_and_ends(money: Money) -> None:
     money.assert_balanced(COVERED + 1000 - CALLS)
 
 
-def test_worker_dies_between_reserve_and_settle(money: Money, moment: str) -> None:
-    """A worker dies in the second of three calls."""
-    platform, calls = money.platform, 3
-    seen = len(platform.model.calls)
+def test_death_between_reserve_and_settle(money: Money, moment: str, dying: tuple[str, ...]) -> None:
+    """Somebody dies in one of three calls."""
+    platform, model, calls = money.platform, money.platform.model, 3
+    seen = len(model.calls)
     money.has(calls)
-    held = {"at the model": 2, "before the write": 2, "after the write": 3}[moment]
-    platform.model.set_script([], hold_call=seen + held)
-    execution_id = platform.start(asking(calls, moment), {"topic": "death"})
-    platform.model.wait_until_held()
-    if moment == "before the write":
-        with money.locked("LOCK TABLE call_journal IN EXCLUSIVE MODE"):
-            platform.model.release(f"call-{seen + held}")
-            money.wait_for_blocked()
-            platform.stack.kill("worker")
-    else:
-        wait_until(lambda: money.charges(execution_id) == held - 1, "the calls before are settled", 30)
-        platform.stack.kill("worker")
-        platform.model.release(f"call-{seen + held}")
+    held, account = {"after the write": 3}.get(moment, 2), "SELECT FROM credit_accounts FOR UPDATE"
+    fails_once = {"when": {"any": "question 1"}, "reply": {"error": {"status": 503}}, "times": 1}
+    model.set_script([fails_once] if moment == "in the release" else [], hold_call=seen + held)
+    workflow_id, gate = platform.register(asking(calls, moment)), f"call-{seen + held}"
+
+    def start() -> str:
+        return platform.start(workflow_id, {"topic": f"the death of {dying}"})
+
+    match moment:
+        case "before the hold":
+            model.release(gate)
+            with money.locked(account):
+                execution_id = start()
+                money.wait_for_blocked()
+                money.kill(*dying)
+        case "before the first byte":
+            model.release(gate)
+            with model.deaf() as wait_for_unheard:
+                execution_id = start()
+                wait_for_unheard()
+                money.kill(*dying)
+        case _:
+            execution_id = start()
+            model.wait_until_held()
+            wait_until(lambda: money.charges(execution_id) == held - 1, "the calls before are settled", 30)
+            match moment:
+                case "before the write" | "in the release":
+                    statement = account if "release" in moment else "LOCK TABLE call_journal IN EXCLUSIVE MODE"
+                    with money.locked(statement):
+                        model.release(gate)
+                        money.wait_for_blocked()
+                        money.kill(*dying)
+                case "while the hold is taken over":
+                    with money.locked(account):
+                        money.kill("worker")
+                        money.wait_for_blocked()
+                        money.kill(*dying)
+                        model.release(gate)
+                case _:
+                    money.kill(*dying)
+                    model.release(gate)
     execution = platform.finish(execution_id)
     assert execution["status"] == "completed", execution
     assert money.charges(execution_id) == calls
+    if "api" in dying:
+        platform.stack.wait_ready("api")
     money.assert_balanced(0)
     # only the call in flight may have been asked a second time
-    asked = [str(call.body["messages"]) for call in platform.model.calls[seen:]]
+    asked = [str(call.body["messages"]) for call in model.calls[seen:]]
     assert len(set(asked)) == calls
     assert len(asked) <= calls + 1
 
@@ -258,8 +311,10 @@ def test_payment_comes_in_once_whoever_dies(money: Money) -> None:
     (paid,) = money.pay(25)
     with money.locked("SELECT FROM credit_accounts FOR UPDATE"):
         money.tell(paid)
-        platform.stack.kill("api")
+        money.kill("api")
         money.wait_for_blocked()
+        # whichever of the two is at it
+        money.kill("worker")
         platform.stack.kill("worker")
     wait_until(lambda: money.grants(paid) > 0, "the payment comes in", 90)
     platform.stack.wait_ready("api")

@@ -16,8 +16,9 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +40,12 @@ from tests.support.model_script import Asked, Reply, Rule, Script, read_request,
 class _Protocol(HttpToolsProtocol):
     """Gives the application the connection itself, which is the only way to break it as a crashed server does."""
 
+    ears: ModelServer
+
+    def data_received(self, data: bytes) -> None:
+        if not self.ears.overhears(self, data):
+            super().data_received(data)
+
     def on_headers_complete(self) -> None:
         self.scope["extensions"] = {"connection": {"transport": self.transport}}
         super().on_headers_complete()
@@ -55,6 +62,8 @@ class ModelServer:
     ) -> None:
         self.log = CallLog()
         self._open_gates: set[str] = set()
+        self._is_deaf = False
+        self._unheard: list[tuple[_Protocol, bytes]] = []
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.set_script(script, hold_call=hold_call)
@@ -67,7 +76,7 @@ class ModelServer:
         self.base_url = f"{self.control_url}/v1"
         config = uvicorn.Config(
             self._application(),
-            http=_Protocol,
+            http=type("_OfServer", (_Protocol,), {"ears": self}),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -133,7 +142,40 @@ class ModelServer:
         """Waits until n calls are held at gates."""
         return self.wait_for(lambda calls: sum(call.state == "held" for call in calls) >= n, timeout)
 
+    @contextmanager
+    def deaf(self) -> Iterator[Callable[[], None]]:
+        """Inside the block not a byte of what is sent is read; it is at its end, from those who have not gone.
+
+        What it gives waits until something was sent.
+        """
+        self._is_deaf = True
+        try:
+            yield self._wait_for_unheard
+        finally:
+            assert self._loop is not None
+            asyncio.run_coroutine_threadsafe(self._hear(), self._loop).result(10)
+
+    def _wait_for_unheard(self, timeout: float = 30.0) -> None:
+        deadline = time.monotonic() + timeout
+        while not self._unheard:
+            assert time.monotonic() < deadline, f"nothing was sent within {timeout} s"
+            time.sleep(0.02)
+
     # Inside the server's loop
+
+    def overhears(self, protocol: _Protocol, data: bytes) -> bool:
+        if self._is_deaf:
+            self._unheard.append((protocol, data))
+        return self._is_deaf
+
+    async def _hear(self) -> None:
+        # a connection whose other end has gone is closed by then
+        await asyncio.sleep(0.1)
+        self._is_deaf = False
+        unheard, self._unheard = self._unheard, []
+        for protocol, data in unheard:
+            if not protocol.transport.is_closing():
+                protocol.data_received(data)
 
     def _application(self) -> Starlette:
         posts = [Route(f"/v1/{name}", _Endpoint(self), methods=["POST"]) for name in _ANSWERS]
