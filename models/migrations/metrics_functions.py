@@ -3,7 +3,8 @@
 They run in the transaction of what they measure, with the rights of its caller, so row security holds.
 
     duration_ms, provider_of, calls_of, steps_of   what is read of a run and its steps
-    measure_execution   the row of a run follows its status; when the run ends, steps that were broken off have their row
+    measure_broken_off  when a run ends, steps that it did not end have their rows
+    measure_execution   the row of a run follows its status
     measure_failure     a run counts its failures
     measure_late_call   what is answered after its step was measured counts too
     unroll_execution, unroll_step   what changes is taken out of its roll-ups
@@ -47,6 +48,28 @@ $$
 
 # every change of a run's status, whoever makes it; in its transaction
 MEASURE = """
+-- steps that a run did not end, or that were broken off, have used something too
+CREATE FUNCTION measure_broken_off(run executions) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO agent_metrics (id, tenant_id, agent_id, execution_id, workflow_id, framework, status, duration_ms,
+                               llm_provider, llm_model, llm_calls, tokens_used, cost_micro, tool_calls, measured_at)
+    SELECT gen_random_uuid(), a.tenant_id, a.id, a.execution_id, run.workflow_id, a.framework,
+           CASE WHEN a.status IN ('failed', 'cancelled', 'rolled_back') THEN a.status
+                WHEN run.status = 'failed' THEN 'failed' ELSE 'cancelled' END,
+           duration_ms(a.started_at, coalesce(a.completed_at, run.updated_at)),
+           provider_of(calls.model), calls.model, calls.llm_calls, calls.tokens, calls.cost, calls.tool_calls,
+           coalesce(a.completed_at, run.updated_at)
+    FROM agents a
+    LEFT JOIN agent_metrics m ON m.agent_id = a.id
+    CROSS JOIN LATERAL calls_of(a.execution_id, a.lineage, a.step_index) calls
+    WHERE a.execution_id = run.id AND a.attempt > 0 AND a.status <> 'completed'
+      -- those of parked steps, and the votes before a step began
+      AND (a.status IN ('failed', 'cancelled', 'rolled_back') OR calls.llm_calls + calls.tool_calls > 0)
+      AND (m.id IS NULL OR m.status <> 'completed')
+    ON CONFLICT (agent_id) DO UPDATE
+    SET status = excluded.status, duration_ms = excluded.duration_ms, llm_provider = excluded.llm_provider,
+        llm_model = excluded.llm_model, llm_calls = excluded.llm_calls, tokens_used = excluded.tokens_used,
+        cost_micro = excluded.cost_micro, tool_calls = excluded.tool_calls, measured_at = excluded.measured_at
+$$;
 CREATE FUNCTION measure_execution() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     ended CONSTANT boolean := NEW.status IN ('completed', 'failed', 'cancelled');
@@ -61,22 +84,7 @@ BEGIN
     IF ended THEN
         -- a call that is just being written is seen here, or sees what is written here
         PERFORM pg_advisory_xact_lock(measuring(NEW.id));
-        -- steps that were broken off have used something too
-        INSERT INTO agent_metrics (id, tenant_id, agent_id, execution_id, workflow_id, framework, status, duration_ms,
-                                   llm_provider, llm_model, llm_calls, tokens_used, cost_micro, tool_calls, measured_at)
-        SELECT gen_random_uuid(), a.tenant_id, a.id, a.execution_id, NEW.workflow_id, a.framework, a.status,
-               duration_ms(a.started_at, coalesce(a.completed_at, NEW.updated_at)),
-               provider_of(calls.model), calls.model, calls.llm_calls, calls.tokens, calls.cost, calls.tool_calls,
-               coalesce(a.completed_at, NEW.updated_at)
-        FROM agents a
-        LEFT JOIN agent_metrics m ON m.agent_id = a.id
-        CROSS JOIN LATERAL calls_of(a.execution_id, a.lineage, a.step_index) calls
-        WHERE a.execution_id = NEW.id AND a.attempt > 0 AND a.status IN ('failed', 'cancelled', 'rolled_back')
-          AND (m.id IS NULL OR m.status <> 'completed')
-        ON CONFLICT (agent_id) DO UPDATE
-        SET status = excluded.status, duration_ms = excluded.duration_ms, llm_provider = excluded.llm_provider,
-            llm_model = excluded.llm_model, llm_calls = excluded.llm_calls, tokens_used = excluded.tokens_used,
-            cost_micro = excluded.cost_micro, tool_calls = excluded.tool_calls, measured_at = excluded.measured_at;
+        PERFORM measure_broken_off(NEW);
     END IF;
     UPDATE execution_metrics
     SET status = NEW.status, rollback_count = NEW.lineage, retry_count = NEW.retry_count, measured_at = NEW.updated_at,
@@ -112,18 +120,25 @@ CREATE TRIGGER measure_failure AFTER INSERT ON failures FOR EACH ROW EXECUTE FUN
 CREATE FUNCTION measure_late_call() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     step uuid;
+    run executions;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(measuring(NEW.execution_id));
     SELECT m.id INTO step FROM agents a JOIN agent_metrics m ON m.agent_id = a.id
     WHERE a.execution_id = NEW.execution_id AND a.lineage = NEW.lineage AND a.step_index = NEW.step_index;
     IF step IS NULL THEN
-        RETURN NULL;
+        SELECT * INTO run FROM executions
+        WHERE id = NEW.execution_id AND status IN ('completed', 'failed', 'cancelled');
+        IF run.id IS NULL THEN
+            RETURN NULL;
+        END IF;
+        PERFORM measure_broken_off(run);
+    ELSE
+        UPDATE agent_metrics m
+        SET llm_provider = provider_of(calls.model), llm_model = calls.model, llm_calls = calls.llm_calls,
+            tokens_used = calls.tokens, cost_micro = calls.cost, tool_calls = calls.tool_calls
+        FROM calls_of(NEW.execution_id, NEW.lineage, NEW.step_index) calls
+        WHERE m.id = step;
     END IF;
-    UPDATE agent_metrics m
-    SET llm_provider = provider_of(calls.model), llm_model = calls.model, llm_calls = calls.llm_calls,
-        tokens_used = calls.tokens, cost_micro = calls.cost, tool_calls = calls.tool_calls
-    FROM calls_of(NEW.execution_id, NEW.lineage, NEW.step_index) calls
-    WHERE m.id = step;
     UPDATE execution_metrics
     SET llm_model = used.llm_model, total_llm_calls = used.llm_calls, total_tool_calls = used.tool_calls,
         total_tokens = used.tokens, cost_micro = used.cost_micro

@@ -215,6 +215,18 @@ async def test_a_step_that_is_broken_off_has_used_something_too(run: Run) -> Non
     assert (found.total_llm_calls, found.total_tokens, found.cost_micro) == (1, 11, 13)
 
 
+async def test_votes_on_a_step_that_never_began_count(run: Run) -> None:
+    await run.complete()
+    await run.call("model", "m", 11, 13, step=1)
+    await run.finish("cancelled")
+    await run.call("model", "m", 1, 2, step=1)
+    assert [(step.status, step.llm_calls, step.tokens_used) for step in await run.steps()] == [
+        ("completed", 0, 0),
+        ("cancelled", 2, 12),
+    ]
+    assert await run.told() == (2, 12, 15)
+
+
 async def test_an_answer_that_comes_after_the_end_counts(run: Run) -> None:
     await run.call("model", "m", 11, 13)
     await run.finish("failed")

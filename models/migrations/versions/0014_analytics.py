@@ -213,6 +213,6 @@ def downgrade() -> None:
     for table in ('api_usage_hours', *reversed(_TABLES)):
         op.drop_table(table)
     op.execute(
-        'DROP FUNCTION measure_late_call(), measure_failure(), measure_execution(), unroll_execution(), unroll_step(), '
+        'DROP FUNCTION measure_late_call(), measure_failure(), measure_execution(), measure_broken_off(executions), unroll_execution(), unroll_step(), '
         'rollups_at(timestamptz), measuring(uuid), calls_of(uuid, int, int), steps_of(uuid), provider_of(text), duration_ms(timestamptz, timestamptz)'
     )
