@@ -1,13 +1,14 @@
 """What a run did cost: which of it was useful, and which came to nothing.
 
 Useful is what led to where the run stands: answers that the attempt used which completed a step of the present line. The rest
-is wasted: of an attempt whose answers a later one did not ask for again (`retried`), of a line that was left
-(`rolled_back`), of steps that never ended in a run that has (`abandoned`). While a step is under way, all of it is useful.
+is wasted: of an attempt whose answers a later one did not ask for again, or of a step that failed and was done anew
+(`retried`), of a line that was left (`rolled_back`), of steps that never ended in a run that has (`abandoned`). While a step is
+under way, all of it is useful.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence, Set
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from models.repositories.executions import ExecutionRepository
 from models.repositories.history import HistoryRepository
 from models.repositories.journal import JournalRepository
 from models.repositories.lineages import StepOfLine
+from models.repositories.recovery import RecoveryRepository
 from models.repositories.spending import CallCharge, SpendingRepository
 from models.tables import Agent, Budget, Execution
 from models.tables.executions import TERMINAL
@@ -56,10 +58,11 @@ class CostService:
             history, spending = HistoryRepository(session, tenant), SpendingRepository(session, tenant)
             charges = await spending.charges(execution_id)
             agents = await history.agents(execution_id)
+            redone = await RecoveryRepository(session, tenant).redone(execution_id)
             forks = await history.forks(execution_id)
             used = await JournalRepository(session, tenant).usage([fork.id for fork in forks])
             budget = await limit_of(execution, BudgetRepository(session, tenant))
-        judged = judge(charges, agents, execution)
+        judged = judge(charges, agents, redone, execution)
         return CostsView(
             execution_id=execution_id,
             status=execution.status,
@@ -85,8 +88,13 @@ class CostService:
         )
 
 
-def judge(charges: Sequence[CallCharge], agents: Iterable[Agent], execution: Execution) -> list[Judged]:
-    """What became of what each charge paid for. A rollback marks the steps that it leaves behind, and takes marks back."""
+def judge(
+    charges: Sequence[CallCharge], agents: Iterable[Agent], redone: Set[StepOfLine], execution: Execution
+) -> list[Judged]:
+    """What became of what each charge paid for. A rollback marks the steps that it leaves behind, and takes marks back.
+
+    `redone` are steps that failed and were done anew on another line.
+    """
     steps = {(agent.lineage, agent.step_index): agent for agent in agents}
     ended = execution.status in TERMINAL - {"rolled_back"}
 
@@ -99,7 +107,7 @@ def judge(charges: Sequence[CallCharge], agents: Iterable[Agent], execution: Exe
             # again, as a rule
             return "retried" if charge.used_by and charge.used_by < step.attempt else "completed"
         if charge.lineage != execution.lineage or (step is not None and step.status == "rolled_back"):
-            return "rolled_back"
+            return "retried" if (charge.lineage, charge.step_index) in redone else "rolled_back"
         return "abandoned" if ended else "in_progress"
 
     return [(charge, status_of(charge)) for charge in charges]

@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, select, update
 from sqlmodel import col
 
 from models.repositories.base import Listing, Page, Repository
-from models.tables import Checkpoint, Execution, Failure, RecoveryAction
+from models.repositories.lineages import StepOfLine
+from models.tables import Checkpoint, Execution, Failure, RecoveryAction, Rollback
 from models.tables.base import now
 from omium_core.errors import RecoveryActionNotFound
+
+#: What does a step again that failed; to roll back is to leave work that was good.
+_ANEW = ("retry", "prompt_edit", "model_fallback")
 
 
 class RecoveryRepository(Repository):
@@ -110,6 +114,28 @@ class RecoveryRepository(Repository):
             exists().where(*self._of_lineage(execution_id, lineage), col(Checkpoint.step_index) == step_index)
         )
         return bool((await self.session.execute(query)).scalar_one())
+
+    async def redone(self, execution_id: UUID) -> set[StepOfLine]:
+        """Steps that failed and were done anew, on the line of history that began for it."""
+        query = (
+            select(col(Failure.lineage), col(Failure.step_index))
+            .join(RecoveryAction, col(RecoveryAction.failure_id) == col(Failure.id))
+            .join(
+                Rollback,
+                and_(
+                    col(Rollback.execution_id) == col(RecoveryAction.execution_id),
+                    col(Rollback.command_id) == col(RecoveryAction.command_id),
+                ),
+            )
+            .where(
+                col(Failure.tenant_id) == self.tenant_id,
+                col(Failure.execution_id) == execution_id,
+                col(Failure.step_index).is_not(None),
+                col(RecoveryAction.action_type).in_(_ANEW),
+                col(Rollback.status) == "completed",
+            )
+        )
+        return {(row.lineage, row.step_index) for row in (await self.session.execute(query)).all()}
 
     async def count_alike(self, workflow_id: UUID, failure_type: str, step_name: str | None, days: int) -> int:
         """How many failures of one type there were lately in the same step of a workflow."""

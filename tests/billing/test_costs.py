@@ -8,8 +8,9 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from models.repositories.recovery import RecoveryRepository
 from models.tables import Budget
-from models.tables.base import now
+from models.tables.base import new_id, now
 from tests.billing.conftest import Payer
 from tests.support.tenants import Owned
 
@@ -132,6 +133,28 @@ async def test_what_a_rollback_left_behind_is_wasted(http: httpx.AsyncClient, pa
         (1, 1, True),
         (1, 2, True),
     ]
+
+
+async def test_step_that_failed_and_was_done_anew_is_retried_work(http: httpx.AsyncClient, payer: Payer) -> None:
+    run = await payer.run("running")
+    for statement in (
+        "UPDATE executions SET lineage = 1 WHERE id = :id",
+        "UPDATE recovery_actions SET action_type = 'retry' WHERE execution_id = :id",
+        "UPDATE rollbacks SET command_id = 'recovery-0-1', status = 'completed' WHERE execution_id = :id",
+    ):
+        await payer.execute(text(statement), id=run.execution)
+    await payer.step(run, 0, "rolled_back")
+    # a branch that was under way beside it
+    await payer.step(run, 1, "rolled_back")
+    await payer.step(run, 0, lineage=1)
+    await payer.call(run, 0, 300)
+    await payer.call(run, 1, 40)
+    await payer.call(run, 0, 5, lineage=1)
+    found = await costs_of(http, run)
+    assert wasted(found) == {"retried": 0.0003, "rolled_back": 0.00004}
+    async with payer.database.transaction(payer.tenant) as db:
+        assert await RecoveryRepository(db, payer.tenant).redone(run.execution) == {(0, 0)}
+        assert not await RecoveryRepository(db, new_id()).redone(run.execution)
 
 
 async def test_fees_budget_and_forks_are_told(http: httpx.AsyncClient, payer: Payer) -> None:
