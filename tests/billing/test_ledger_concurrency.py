@@ -173,7 +173,7 @@ async def test_last_millionth(postgres: PostgresServer, workers: ProcessPoolExec
     assert became == {"settled": 2 * RUNS * CALLS}
     for run in runs:
         async with database.transaction(run.tenant_id) as db:
-            taken = (
+            taken: int = (
                 await db.execute(text("SELECT sum(outside) FROM ledger_entries WHERE kind = 'refund'"))
             ).scalar_one()
         stands = await database.row(run.tenant_id, STANDS)

@@ -78,8 +78,8 @@ class Money(RuleBasedStateMachine):
             self.limit(self.all[which], "tenant", None, True, 6000)
 
     def call(self, books: Tenancy, place: tuple[int, int, int, str, int]) -> tuple[Key, CallKey]:
-        run, back, *rest = place
-        return call_of(Key(books.runs[run], max(0, books.lineages[run] - back), *rest))
+        run, back, step, request, occurrence = place
+        return call_of(Key(books.runs[run], max(0, books.lineages[run] - back), step, request, occurrence))
 
     # Calls
 

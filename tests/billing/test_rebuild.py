@@ -46,7 +46,7 @@ async def busy(payer: Payer) -> UUID:
     return found
 
 
-def told(found: Rebuilt) -> list[tuple[str, int, int]]:
+def told(found: Rebuilt) -> list[tuple[str, int | str, int | str]]:
     return [(each.what, each.expected, each.found) for each in found.differences]
 
 

@@ -63,8 +63,9 @@ class Money:
 
     @staticmethod
     async def _price(database: Database) -> None:
+        price: dict[str, Any] = {"kind": "model", "name": "test-model", "per_call": 1}
         async with database.system() as db:
-            db.add(Price(kind="model", name="test-model", per_call=1))
+            db.add(Price(**price))
 
     def query(self, statement: str, *values: Any) -> list[asyncpg.Record]:
         async def ask() -> list[asyncpg.Record]:
