@@ -155,11 +155,12 @@ class PaymentService:
         return PortalView(url=made["url"])
 
     async def invoices(self, caller: Principal, limit: int, cursor: str | None) -> InvoiceList:
-        api = needed(self._process.stripe)
+        """Whoever never paid has none, also where there is no key of Stripe."""
         async with self._process.database.transaction(caller.tenant_id) as session:
             tenant = await PaymentRepository(session, caller.tenant_id).lock()
         if tenant.stripe_customer_id is None:
             return InvoiceList(invoices=[], limit=limit, next_cursor=None)
+        api = needed(self._process.stripe)
         try:
             rows, more = await api.invoices(tenant.stripe_customer_id, limit, cursor)
         except PaymentServiceFailed as error:
