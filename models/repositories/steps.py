@@ -116,7 +116,7 @@ WITH mine AS (
     SELECT event.id, tenant_id, execution_id, event.type, event.data, checkpoint_number, CAST(:ended AS timestamptz)
     FROM checkpoint, (
         VALUES (CAST(:event AS uuid), 'step.completed', CAST(:event_data AS bytea), true),
-               (CAST(:last_event AS uuid), 'execution.completed', CAST(:usage AS bytea), CAST(:last AS bool))
+               (CAST(:last_event AS uuid), 'execution.completed', CAST(:last_data AS bytea), CAST(:last AS bool))
     ) AS event (id, type, data, happened)
     WHERE event.happened
 ), mended AS (
@@ -295,7 +295,8 @@ async def record_completed_step(database: Database, done: CompletedStep) -> Reco
             "blob": done.blob,
             "size": done.size,
             "next_step": None if done.next_step is None else done.next_step[:NAME_LENGTH],
-            "usage": sealed(done.usage),
+            # what its last step took would read as what the run did
+            "last_data": sealed({}),
             # who ran is told to a handoff after it
             "meta": sealed({**done.usage, "units": list(done.units)} if done.units else done.usage),
             "following": new_id(),

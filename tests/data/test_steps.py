@@ -177,6 +177,11 @@ async def test_last_step_ends_the_run(run: Run) -> None:
     assert (row.status, row.outputs, row.steps_done, row.checkpoint_count) == ("completed", {"answer": 42}, 1, 1)
     assert row.completed_at is not None
     assert await run.events() == ["execution.started", "step.completed", "execution.completed"]
+    # what a step took is told of the step, not of the run
+    told = select(col(ExecutionEvent.data)).where(col(ExecutionEvent.execution_id) == run.id)
+    async with run.database.transaction(run.tenant) as session:
+        found = (await session.execute(told.order_by(col(ExecutionEvent.id)))).scalars().all()
+    assert [data.get("credits") for data in found] == [None, 0.250003, None]
 
 
 async def test_the_database_counts_checkpoints(run: Run) -> None:
