@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -95,22 +96,19 @@ async def test_a_customer_that_was_deleted_at_stripe_is_made_anew_once(
     http: httpx.AsyncClient, double: StripeDouble, deliver: Deliver, database: Database, tenant: UUID
 ) -> None:
     account = double.account
-    address = {"billing_address": {"country": "DE"}}
+    address: dict[str, Any] = {"billing_address": {"country": "DE"}}
+    key = {"Idempotency-Key": "k"}
+    asks: list[Callable[[], list[Awaitable[httpx.Response]]]] = [
+        lambda: [topup(http, 10 + n, f"at-once-{n}") for n in range(3)],
+        lambda: [topup(http, 10, "taxed", **address)],
+        lambda: [http.post("/billing/portal", json={})],
+        lambda: [http.post("/billing/subscription", json={"plan": "pro"}, headers=key)],
+    ]
     await topup(http, 10, "before")
-    for number, ask in enumerate(
-        (
-            lambda: asyncio.gather(*(topup(http, 10 + n, f"at-once-{n}") for n in range(3))),
-            lambda: asyncio.gather(topup(http, 10, "taxed", **address)),
-            lambda: asyncio.gather(http.post("/billing/portal", json={})),
-            lambda: asyncio.gather(
-                http.post("/billing/subscription", json={"plan": "pro"}, headers={"Idempotency-Key": "k"})
-            ),
-        ),
-        2,
-    ):
+    for number, ask in enumerate(asks, 2):
         (gone,) = account.tables["customer"]
         account.delete_customer(gone)
-        answers = await ask()
+        answers = await asyncio.gather(*ask())
         assert {answer.status_code for answer in answers} <= {200, 201}, [answer.text for answer in answers]
         (customer,) = account.tables["customer"]
         assert (await tenant_row(database, tenant)).stripe_customer_id == customer
