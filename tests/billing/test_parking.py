@@ -133,7 +133,7 @@ async def test_who_wakes_may_die_and_two_may_wake(world: World) -> None:
 
     # one that was told, and did not hear of it, is told again
     await world.payer.grant(100)
-    await world.payer.execute(update(ParkedRun).values(woken_at=now() - timedelta(seconds=5)))
+    await world.payer.execute(update(ParkedRun).values(woken_at=now()))
     async with world.database.system() as db:
         assert world.payer.tenant not in await tenants_who_could_pay(db, enforced=True)
     await world.payer.execute(update(ParkedRun).values(woken_at=now() - timedelta(seconds=15)))
