@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from models.wire_schedules import Fire, Fired, Started
@@ -42,8 +43,10 @@ class ScheduledStart:
             return fired
         try:
             status = await self._end_of(fire, fired, fire.since or workflow.time())
-        except asyncio.CancelledError:
-            await self._cancel(fire, fired)
+        except (asyncio.CancelledError, ActivityError) as error:
+            # one that comes during a look at the execution is told as the failure of that look
+            if is_cancelled_exception(error):
+                await self._cancel(fire, fired)
             raise
         return replace(fired, status=status)
 

@@ -11,11 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 from sqlalchemy import update
 from sqlmodel import col
-from temporalio.client import Client
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import CancelledError
 from temporalio.service import RPCError
-from temporalio.worker import Replayer
+from temporalio.worker import Replayer, Worker
 
 from activities.payload_codec import sealing_converter
 from activities.schedules.starting import ScheduleActivities
@@ -24,8 +27,8 @@ from activities.stores.values import ValueStore
 from api.app import create_app
 from models.database import Database
 from models.tables import Execution, Schedule, Workflow
-from models.tables.base import now
-from models.wire_schedules import Fire
+from models.tables.base import new_id, now
+from models.wire_schedules import Fire, Started
 from omium_core import temporal as names
 from omium_core.settings import Settings
 from tests.support.loopback import free_port
@@ -251,6 +254,33 @@ async def test_cancel_other_ends_the_run_before(
 
 async def _is_past(when: datetime) -> bool:
     return datetime.now(UTC) > when
+
+
+async def test_cancelled_in_the_middle_of_a_look(temporal: Client) -> None:
+    """Also then the execution is told to end."""
+    looking, told = asyncio.Event(), asyncio.Event()
+
+    @activity.defn(name="scheduled_status")
+    async def status(started: Started) -> str:
+        looking.set()
+        if told.is_set():
+            return "cancelled"
+        await asyncio.Event().wait()
+        return "running"
+
+    @activity.defn(name="cancel_scheduled")
+    async def cancel(started: Started) -> None:
+        told.set()
+
+    fire, name = Fire("a tenant", "a schedule", execution_id="an execution"), f"platform/{new_id()}"
+    async with Worker(temporal, task_queue=name, workflows=[ScheduledStart], activities=[status, cancel]):
+        run = await temporal.start_workflow(ScheduledStart.run, fire, id=name, task_queue=name)
+        await asyncio.wait_for(looking.wait(), 20)
+        await run.cancel()
+        await asyncio.wait_for(told.wait(), 20)
+        with pytest.raises(WorkflowFailureError) as ended:
+            await run.result()
+    assert isinstance(ended.value.cause, CancelledError)
 
 
 async def test_local_times_stay_over_a_change_of_clocks(
