@@ -158,7 +158,8 @@ def _kind(column: Column[Any]) -> Any:
 
 def _anything(column: Column[Any]) -> Any:
     """A value of the column's type that no other row has."""
-    kind, allowed = _kind(column), re.search(rf"\b{column.name} IN \('(\w+)'", _checks(column.table))
+    one_of = rf"\b{column.name} (?:IN \('|= ANY \('{{)(\w+)"
+    kind, allowed = _kind(column), re.search(one_of, _checks(column.table))
     if allowed:
         return allowed[1]
     if isinstance(kind, SealedText | String):
