@@ -112,4 +112,4 @@ def test_costs_and_prices_are_shown(api: FakeApi) -> None:
     known = {"kind": "model", "name": "small", "input_per_1m": 15, "current": True}
     answers(api, {"prices": [known, {**known, "name": "old", "current": False}]})
     shown = run("billing", "prices").output
-    assert ("small" in shown, "old" in shown) == (True, False)
+    assert ("small" in shown, "old" in shown) == (True, False), shown
