@@ -38,12 +38,12 @@ def is_database_away(error: BaseException) -> bool:
     # while nobody can connect, the pool is full of those who try
     if isinstance(error, (ConnectionError, TimeoutError, OSError, PoolTimeout)):
         return True
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
-            return True
-        error = error.orig.__cause__ or error.orig if error.orig else error
+    if isinstance(error, DBAPIError) and (
+        error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
+    ):
+        return True
     return isinstance(
-        error,
+        _of_driver(error),
         (
             asyncpg.PostgresConnectionError,
             asyncpg.CannotConnectNowError,
@@ -55,6 +55,15 @@ def is_database_away(error: BaseException) -> bool:
             asyncpg.InternalClientError,
         ),
     )
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the same work may succeed when it is done anew: nothing of it was done."""
+    return is_database_away(error) or isinstance(_of_driver(error), asyncpg.DeadlockDetectedError)
+
+
+def _of_driver(error: BaseException) -> BaseException:
+    return (error.orig.__cause__ or error.orig) if isinstance(error, DBAPIError) and error.orig else error
 
 
 class _AsyncSession(AsyncSession):
@@ -212,15 +221,16 @@ class Database:
 
     @staticmethod
     async def _patiently(work: Callable[[], Awaitable[T]], patience: float) -> T:
-        """What `work` returns, which is tried again and again for so many seconds while the database is away."""
+        """What `work` returns. While the database is away it is tried again and again for so many seconds, and also when two
+        waited for each other and it was the one that gave way."""
         try:
             # the machinery of repetition costs as much as a statement: only those pay for it who need it
             return await work()
         except Exception as error:
-            if patience <= 0 or not is_database_away(error):
+            if patience <= 0 or not _passes(error):
                 raise
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception(is_database_away),
+            retry=retry_if_exception(_passes),
             wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.1),
             stop=stop_after_delay(patience),
             reraise=True,

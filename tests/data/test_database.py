@@ -8,7 +8,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession as PlainSession
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -197,6 +197,30 @@ async def test_tenant_that_is_met_while_all_connections_are_taken(behind_wire: D
     assert [len(found) for found in await asyncio.gather(*(names(behind_wire, tenant) for tenant in tenants))] == [
         0
     ] * 6
+
+
+async def test_two_that_wait_for_each_other_both_come_through(database: Database, tenant: UUID) -> None:
+    rows = [workflow(tenant, "a"), workflow(tenant, "b")]
+    async with database.transaction(tenant) as session:
+        session.add_all(rows)
+    first, second = (row.id for row in rows)
+    both, attempts = asyncio.Barrier(2), 0
+
+    async def in_order(*ids: UUID) -> None:
+        async def work(session: AsyncSession) -> None:
+            nonlocal attempts
+            attempts += 1
+            for place, row in enumerate(ids):
+                if place and attempts <= 2:
+                    await both.wait()
+                query = update(Workflow).where(col(Workflow.id) == row)
+                await session.execute(query.values(name=col(Workflow.name) + "x"))
+
+        await database.run(tenant, work)
+
+    await asyncio.gather(in_order(first, second), in_order(second, first))
+    assert attempts == 3
+    assert await names(database, tenant) == ["axx", "bxx"]
 
 
 @pytest.fixture
