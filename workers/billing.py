@@ -125,7 +125,7 @@ def _either(by_api: Callable[..., Any]) -> Callable[..., None]:
         if context.invoked_subcommand is not None:
             return
         if tenant is None and data_dir is None:
-            by_api(context, as_json)
+            by_api(context, as_json=as_json)
         else:
             prices_list(tenant, data_dir, as_json)
 
