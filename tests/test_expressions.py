@@ -141,13 +141,15 @@ def test_a_hostile_condition_ends_soon_and_blocks_nobody(source: str, values: di
             evaluate(source, values)
         ended.set()
 
+    # in seconds that this process works: what else the machine does is no pause of its making
     longest_pause = 0.0
-    started = last = time.monotonic()
+    last = time.process_time()
+    end = time.monotonic() + 60
     threading.Thread(target=work, daemon=True).start()
     while not ended.wait(0.01):
-        now = time.monotonic()
+        now = time.process_time()
         longest_pause, last = max(longest_pause, now - last), now
-        assert now - started < 15
+        assert time.monotonic() < end
     assert longest_pause < 1.5
 
 

@@ -32,7 +32,7 @@ class Mailbox:
         self.envelopes.append(envelope)
         return "250 OK"
 
-    async def mail_to(self, address: str, about: str = "", *, seconds: float = 10) -> EmailMessage:
+    async def mail_to(self, address: str, about: str = "", *, seconds: float = 60) -> EmailMessage:
         """The newest mail to an address whose subject has these words; waits for it, and takes it out."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -57,7 +57,7 @@ def mails(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
                     found.append(match[0])
             return bool(found)
 
-        wait_until(look, seconds=10, what=f"a mail to {email}")
+        wait_until(look, seconds=60, what=f"a mail to {email}")
         return found[-1]
 
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import statistics
 import time
 from types import SimpleNamespace
 
@@ -214,7 +213,8 @@ async def test_answers_take_as_long_for_an_address_that_nobody_has(settings: Set
                     began = time.perf_counter()
                     await login(client, person.email if known else an_email(), "guess guess")
                     took[known].append(time.perf_counter() - began)
-    known_time, unknown_time = (statistics.median(took[known]) for known in (True, False))
+    # the least: what other work on the machine adds belongs to neither
+    known_time, unknown_time = (min(took[known]) for known in (True, False))
     assert 0.5 < known_time / unknown_time < 2
 
 

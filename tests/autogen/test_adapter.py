@@ -93,8 +93,8 @@ async def test_a_team_ends_as_in_autogen(
 
 
 async def test_a_timeout_counts_the_turns_of_all_steps(runner: Runner) -> None:
-    runner.server.set_script([{"reply": {"content": "slow", "delay": 0.4}}])
-    definition = pair(termination_condition=condition("TimeoutTermination", timeout_seconds=0.75))
+    runner.server.set_script([{"reply": {"delay": 0.5}, "times": 1}, {"reply": {"delay": 2.0}}])
+    definition = pair(termination_condition=condition("TimeoutTermination", timeout_seconds=2.2))
     outputs = await runner.run(definition)
     assert sources(outputs) == ["user", "a", "b"]
 
@@ -201,7 +201,7 @@ async def test_an_error_of_the_endpoint_keeps_its_class(
         "magentic": team("MagenticOneGroupChat", agent("a")),
     }[kind]
     runner.server.set_script([{"reply": {"error": {"status": status, "message": "scripted"}}}])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(error, match=str(status)):
             await runner.run(definition)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -218,7 +218,7 @@ class StaleTools(MemoryToolBox):
 async def test_what_the_platform_has_against_a_tools_call_ends_the_step(runner: Runner) -> None:
     runner.server.set_script([CALL_TOOL])
     runner.tools = StaleTools()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(StaleAttempt):
             await runner.run(agent("a", tools=["calculator"], reflect_on_tool_use=True))
     assert len(runner.server.calls) == 1
@@ -246,7 +246,7 @@ async def test_cancelling_stops_a_tool(runner: Runner, capfd: pytest.CaptureFixt
     step = asyncio.create_task(runner.run(agent("a", tools=["calculator"], reflect_on_tool_use=True)))
     await tools.called.wait()
     step.cancel()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await step
         await tools.stopped.wait()

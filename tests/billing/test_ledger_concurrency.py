@@ -213,7 +213,7 @@ async def test_payments_and_calls_do_not_wait_for_each_other_in_a_circle(postgre
     key = CallKey(StepKey(run.execution, 0, 0), new_id().hex, 0)
     async with database.transaction(run.tenant_id) as paying:
         await PaymentRepository(paying, run.tenant_id).lock()
-        async with asyncio.timeout(10), database.transaction(run.tenant_id) as calling:
+        async with asyncio.timeout(60), database.transaction(run.tenant_id) as calling:
             assert await LedgerRepository(calling, run.tenant_id).settle(key, Charge(2_000_000, "model", "m"))
         await LedgerRepository(paying, run.tenant_id).grant(Movement("second", 4_000_000, "purchase"))
     stands = await database.row(run.tenant_id, STANDS)

@@ -235,7 +235,7 @@ async def test_list_and_count_know_the_tenants_runs_only(
 
 async def seen(client: Client, run: Run) -> None:
     """Returns when lists show the run."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not [found async for found in client.list_workflows(f"Tenant = '{run.tenant}'")]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -284,7 +284,7 @@ def running_double() -> Iterator[Double]:
     server = _Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_until(lambda: server.started, seconds=10, what="the double")
+    wait_until(lambda: server.started, seconds=60, what="the double")
     try:
         yield double
     finally:

@@ -62,7 +62,7 @@ async def test_who_follows_a_run_takes_its_hold_over(world: World, double: Doubl
         # it runs already, whatever may be spent from now on
         purse.limit(0)
         double.finish(DONE)
-        await asyncio.wait_for(attempt, 10)
+        await asyncio.wait_for(attempt, 60)
     assert purse.stands == (8 * MICRO, 0, 2 * MICRO)
     assert world.started() == 1
 

@@ -79,7 +79,7 @@ def connect(rows: Rows, double: Double, platforms: ModelServer) -> Iterator[Conn
 
 def forget(scene: Scene) -> None:
     """What the gateway remembers of connections is gone."""
-    wait_until(lambda: not len(scene.gateway._door.book._providers), seconds=5, what="the memory")
+    wait_until(lambda: not len(scene.gateway._door.book._providers), seconds=60, what="the memory")
 
 
 def ask(scene: Scene, model: str, **options: Any) -> str:

@@ -181,7 +181,7 @@ async def test_another_worker_follows_the_same_run(world: World, double: Double,
         for thread in double.threads.values():
             thread["runs"][0]["status"] = "success"
             thread["values"] = {"messages": [{"content": "Tea."}]}
-        ran = await asyncio.wait_for(attempt, 10)
+        ran = await asyncio.wait_for(attempt, 60)
     assert ran.text == "Tea."
     assert world.started() == 1
 
@@ -275,7 +275,7 @@ async def test_a_token_that_changes_while_the_agent_runs(world: World, double: D
         double.finish(DONE)
         double.token = "a-new-token-of-the-crew"
         world.change_token(row.id, double.token)
-        assert (await asyncio.wait_for(attempt, 10)).text == "Tea."
+        assert (await asyncio.wait_for(attempt, 60)).text == "Tea."
 
 
 async def test_a_service_that_is_away_for_a_while_is_waited_for(world: World, double: Double) -> None:

@@ -101,7 +101,7 @@ def test_the_scripts_make_a_database_for_logins_without_special_rights_and_the_j
             admin,
         ]
         ready = [str(cluster.binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, seconds=20, what="PostgreSQL")
+        wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, seconds=60, what="PostgreSQL")
         # in the order of their names, as the image does; the second one a second time, as for an older volume
         for script in ("database.sql", "roles.sql", "roles.sql"):
             subprocess.run([*psql, "-q", "-f", str(ROOT / "deploy/docker" / script)], env=login, check=True)

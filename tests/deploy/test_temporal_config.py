@@ -124,7 +124,7 @@ def test_an_attribute_of_another_type_is_an_error(address: str) -> None:
     attribute = ["operator", "search-attribute", "create", "--namespace", "other", "--name", "Tenant", "--type", "Int"]
     command = [tool("temporal"), *attribute, "--address", address]
     # a new namespace is known after a moment
-    wait_until(lambda: succeeds(command), seconds=20, what="the namespace")
+    wait_until(lambda: succeeds(command), seconds=60, what="the namespace")
     result = namespace_sh(address, TEMPORAL_NAMESPACE="other", WAIT_SECONDS="3")
     assert result.returncode == 1
     assert "Tenant already exists and has different type" in result.stderr

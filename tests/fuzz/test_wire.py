@@ -19,7 +19,7 @@ POST = b"POST /api/v1/executions HTTP/1.1\r\nhost: api\r\nconnection: close\r\n"
 def answers_to(server: Server, *parts: bytes) -> bytes:
     """All that comes back until the server ends the connection."""
     address = urlsplit(server.url)
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         for part in parts:
             connection.sendall(part)
         answered = b""

@@ -69,10 +69,10 @@ class Scene:
 
     def wait_for_request(self, session: StepSession, n: int = 1) -> None:
         """Returns when n calls of this attempt have reached the gateway."""
-        wait_until(lambda: session.seen.total() >= n, seconds=10, what=f"{n} calls of the attempt")
+        wait_until(lambda: session.seen.total() >= n, seconds=60, what=f"{n} calls of the attempt")
 
     def wait_for_outcome(self, session: StepSession) -> None:
-        wait_until(lambda: session.outcome is not None, seconds=10, what="the outcome of the attempt")
+        wait_until(lambda: session.outcome is not None, seconds=60, what="the outcome of the attempt")
 
     def tools(self, session: StepSession) -> JournaledTools:
         return self.gateway.tools(session)

@@ -15,6 +15,9 @@ from tests.gateway.conftest import MakeScene
 from tests.gateway.support import Scene, chat, chat_request, in_thread, streamed_text, text_of
 from tests.support.loopback import wait_until
 
+# with what it asks it is patient: the request has to arrive
+IMPATIENT = httpx.Timeout(60, read=0.2)
+
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_cancelled_task(scene: Scene, stream: bool) -> None:
@@ -82,7 +85,7 @@ def test_client_that_loses_patience_and_asks_again_pays_once(scene: Scene, strea
     with scene.step() as (step, session):
         requests: list[httpx.Request] = []
         noting = httpx.Client(event_hooks={"request": [requests.append]})
-        client = scene.client(session, timeout=0.3, max_retries=20, http_client=noting)
+        client = scene.client(session, timeout=IMPATIENT, max_retries=20, http_client=noting)
         texts: list[str] = []
 
         def ask() -> None:
@@ -91,7 +94,7 @@ def test_client_that_loses_patience_and_asks_again_pays_once(scene: Scene, strea
 
         asking = in_thread(ask)
         scene.model.wait_until_held()
-        wait_until(lambda: len(requests) > 1, seconds=10, what="the client asks again")
+        wait_until(lambda: len(requests) > 1, seconds=60, what="the client asks again")
         scene.model.release("g")
         asking.join(20)
         assert texts == ["late"]
@@ -118,7 +121,7 @@ def test_failure_is_noted_though_the_client_has_gone(scene: Scene) -> None:
     scene.model.set_script([{"gate": "g", "reply": {"error": {"status": 500}}}])
     with scene.step() as (_, session):
         with pytest.raises(openai.APITimeoutError):
-            chat(scene.client(session, timeout=0.2, max_retries=0))
+            chat(scene.client(session, timeout=IMPATIENT, max_retries=0))
         scene.model.wait_until_held()
         scene.model.release("g")
         scene.wait_for_outcome(session)
@@ -128,7 +131,7 @@ def test_call_outlives_its_step(scene: Scene) -> None:
     scene.model.set_script([{"gate": "g"}])
     with scene.step() as (step, session):
         with pytest.raises(openai.APITimeoutError):
-            chat(scene.client(session, timeout=0.2, max_retries=0))
+            chat(scene.client(session, timeout=IMPATIENT, max_retries=0))
         scene.model.wait_until_held()
     scene.model.release("g")
     assert len(scene.wait_for_journal(step)) == 1
@@ -138,7 +141,7 @@ def test_stopping_waits_for_what_is_paid_for(make_scene: MakeScene) -> None:
     with make_scene() as scene:
         scene.model.set_script([{"reply": {"delay": 1.0}}])
         with scene.step() as (step, session), pytest.raises(openai.APITimeoutError):
-            chat(scene.client(session, timeout=0.2, max_retries=0))
+            chat(scene.client(session, timeout=IMPATIENT, max_retries=0))
         scene.model.wait_for_calls(1)
         scene.gateway.stop()
         assert len(scene.journal(step)) == 1

@@ -290,13 +290,13 @@ def test_answer_that_nobody_waits_for_is_settled(scene: Scene, purse: Purse) -> 
     scene.model.set_script([{"gate": "g"}])
     step = scene.new_step()
     with scene.attempt(step) as session:
-        client = scene.client(session, timeout=0.2, max_retries=0)
+        client = scene.client(session, timeout=httpx.Timeout(60, read=0.2), max_retries=0)
         with pytest.raises(openai.APITimeoutError):
             chat(client, max_tokens=100)
         scene.model.wait_until_held()
     scene.model.release("g")
     (entry,) = scene.wait_for_journal(step)
-    wait_until(lambda: purse.stands == (MICRO - entry.cost, 0, entry.cost), seconds=10, what="the settlement")
+    wait_until(lambda: purse.stands == (MICRO - entry.cost, 0, entry.cost), seconds=60, what="the settlement")
 
 
 def test_answer_waits_for_the_database_and_is_settled_once(scene: Scene, purse: Purse) -> None:

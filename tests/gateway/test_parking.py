@@ -140,7 +140,7 @@ async def test_step_parks_and_is_done_when_there_is_money(world: World, purse: P
             # an agent that copes with everything does not cope with this
             await asyncio.sleep(30)
 
-    parked = await asyncio.wait_for(world.run(work), 10)
+    parked = await asyncio.wait_for(world.run(work), 60)
     assert (parked.parked, parked.required, parked.budget_id, parked.done) == ("credits", held(LONG), "", False)
     row = world.row()
     assert (row.status, row.failures, row.attempt) == ("waiting", 0, 1)
@@ -166,7 +166,7 @@ async def test_budget_is_named_and_calls_under_way_are_kept(world: World, purse:
     await asyncio.to_thread(world.scene.model.wait_until_held)
     assert not attempt.done()
     world.scene.model.release("g")
-    parked = await asyncio.wait_for(attempt, 10)
+    parked = await asyncio.wait_for(attempt, 60)
     assert (parked.parked, parked.required, parked.budget_id) == ("budget", held(LONG), str(budget))
     (entry,) = world.scene.journal(world.key)
     assert purse.stands[1:] == (0, entry.cost)

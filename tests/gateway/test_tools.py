@@ -151,11 +151,11 @@ async def test_cancelled_caller_loses_nothing(scene: Scene) -> None:
 async def test_stopping_waits_for_a_tool_that_runs(scene: Scene) -> None:
     with scene.step() as (step, session):
         calling = asyncio.create_task(scene.tools(session).call("wait_long", {"seat": "1A"}))
-        await asyncio.to_thread(wait_until, lambda: len(done) == 1, seconds=10, what="the tool runs")
+        await asyncio.to_thread(wait_until, lambda: len(done) == 1, seconds=60, what="the tool runs")
         calling.cancel()
         await asyncio.wait([calling])
     stopping = asyncio.create_task(asyncio.to_thread(scene.gateway.stop))
-    await asyncio.to_thread(wait_until, lambda: not listens(scene.gateway.port), seconds=10, what="the end begins")
+    await asyncio.to_thread(wait_until, lambda: not listens(scene.gateway.port), seconds=60, what="the end begins")
     ended, _ = await asyncio.wait([stopping], timeout=0.5)
     assert not ended
     go_on.set()

@@ -56,7 +56,7 @@ class Steps:
         return activity.info().attempt - times_given_back()
 
     async def until(self, tenant: str, count: int) -> None:
-        async with asyncio.timeout(20), self.begun:
+        async with asyncio.timeout(60), self.begun:
             await self.begun.wait_for(lambda: self.running.get(tenant, 0) == count)
 
 

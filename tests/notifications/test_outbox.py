@@ -99,7 +99,7 @@ async def make(database: Database) -> Make:
 
 async def until_done(notifier: Notifier, world: World, *statuses: str) -> list[Notification]:
     """The outbox when all of it has one of the statuses."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         await notifier.once()
         rows = await world.rows()

@@ -57,7 +57,7 @@ def test_a_run_is_shown_live(configured: ApiServer, api: FakeApi) -> None:
     process, terminal = start_watching()
     shown = read_until(terminal, None)
     os.close(terminal)
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=60) == 0
     for text in ("running", "1 of 2", "plan", "345", "http://127.0.0.1:1/e1", "completed", '"answer": 42'):
         assert text in shown
     assert "\x1b[32m" in shown, "a completed run is green"
@@ -71,6 +71,6 @@ def test_who_stops_watching_does_not_stop_the_run(configured: ApiServer, api: Fa
     process.send_signal(signal.SIGINT)
     shown = read_until(terminal, None)
     os.close(terminal)
-    assert process.wait(timeout=20) == 130
+    assert process.wait(timeout=60) == 130
     assert "The run goes on: omium executions watch e1" in shown
     assert {seen.method for seen in api.seen} == {"GET"}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
-import time
 from typing import Any
 
 import jsonschema
@@ -18,6 +16,7 @@ from activities.adapters.semantic_kernel.reading import read
 from activities.adapters.semantic_kernel.schema import FunctionChoice
 from omium_core.errors import InvalidInput
 from tests.semantic_kernel.support import agent
+from tests.support.effort import cpu_seconds
 
 TOOLS = frozenset({"calculator"})
 PAIR = [agent("a", "A"), agent("b", "B")]
@@ -288,15 +287,11 @@ def test_templates_are_read_in_one_pass(unit: str, form: str) -> None:
     """However a template is made, reading it takes no longer than its length: eight times as long, not sixty-four."""
 
     def took(length: int) -> float:
-        # the collector would look at all that other tests left behind, again and again
-        gc.disable()
-        begun = time.process_time()
-        try:
+        def look() -> None:
             prompts.look(unit * (length // len(unit)), form)
             prompts.look("{{f " + "a" * length + "}}", form)
-        finally:
-            gc.enable()
-        return time.process_time() - begun
+
+        return cpu_seconds(look)
 
     assert took(90_000) < 24 * took(11_250) + 0.5
 

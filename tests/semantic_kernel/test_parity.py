@@ -59,7 +59,7 @@ async def at_one_go(orchestration: Any) -> None:
     runtime.start()
     try:
         result = await orchestration.invoke(task=TASK, runtime=runtime)
-        await result.get(timeout=20)
+        await result.get(timeout=60)
         await runtime.stop_when_idle()
     finally:
         # What still waits in its queue is no part of the test.

@@ -92,7 +92,7 @@ def test_two_processes_write_one_key_while_it_is_read(tmp_path: Path) -> None:
         subprocess.Popen(command, stdout=subprocess.DEVNULL) as other,
     ):
         try:
-            wait_until((tmp_path / key).exists, seconds=20, what="the first object")
+            wait_until((tmp_path / key).exists, seconds=60, what="the first object")
             for _ in range(30):
                 assert asyncio.run(store.get(key)) == data
             assert one.poll() is None
@@ -118,7 +118,7 @@ async def test_objects_are_private_to_the_user(tmp_path: Path) -> None:
 
 def await_a_write_in(root: Path) -> None:
     left_by_the_dead = unfinished_in(root)
-    wait_until(lambda: bool(unfinished_in(root) - left_by_the_dead), seconds=10, what="a write")
+    wait_until(lambda: bool(unfinished_in(root) - left_by_the_dead), seconds=60, what="a write")
 
 
 def unfinished_in(root: Path) -> set[Path]:

@@ -111,9 +111,9 @@ def test_a_put_cut_off_by_sigkill_leaves_no_object(tmp_path: Path) -> None:
     with rclone(tmp_path) as url:
         store = bucket_at(url, bucket="killed")
         with subprocess.Popen([sys.executable, "-c", _PUT_MUCH, url], cwd=ROOT) as child:
-            wait_until(on_disk, seconds=20, what="the upload")
+            wait_until(on_disk, seconds=60, what="the upload")
             child.kill()
-        wait_until(lambda: not on_disk(), seconds=20, what="the server to drop the half object")
+        wait_until(lambda: not on_disk(), seconds=60, what="the server to drop the half object")
         assert not asyncio.run(store.exists("a/b"))
         asyncio.run(store.put("a/b", b"whole"))
         assert asyncio.run(store.get("a/b")) == b"whole"

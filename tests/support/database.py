@@ -205,7 +205,7 @@ class Rows:
 
         return self.run(work)
 
-    def wait_for_journal(self, execution_id: UUID, n: int, seconds: float = 30.0) -> list[JournalEntry]:
+    def wait_for_journal(self, execution_id: UUID, n: int, seconds: float = 60.0) -> list[JournalEntry]:
         """The journal as soon as it holds n calls."""
         end = time.monotonic() + seconds
         while len(entries := self.journal(execution_id)) < n:

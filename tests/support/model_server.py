@@ -102,7 +102,7 @@ class ModelServer:
     def stop(self) -> None:
         """Ends the server at once; calls that are held are cut."""
         self._server.should_exit = self._server.force_exit = True
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=60)
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -130,15 +130,15 @@ class ModelServer:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
-    def wait_for(self, condition: Callable[[list[Call]], bool], timeout: float = 30.0) -> list[Call]:
+    def wait_for(self, condition: Callable[[list[Call]], bool], timeout: float = 60.0) -> list[Call]:
         """Waits until the log fulfils a condition; returns the log. `TimeoutError` shows what was there instead."""
         return self.log.wait_for(condition, timeout)
 
-    def wait_for_calls(self, n: int, timeout: float = 30.0) -> list[Call]:
+    def wait_for_calls(self, n: int, timeout: float = 60.0) -> list[Call]:
         """Waits until n calls have arrived."""
         return self.wait_for(lambda calls: len(calls) >= n, timeout)
 
-    def wait_until_held(self, n: int = 1, timeout: float = 30.0) -> list[Call]:
+    def wait_until_held(self, n: int = 1, timeout: float = 60.0) -> list[Call]:
         """Waits until n calls are held at gates."""
         return self.wait_for(lambda calls: sum(call.state == "held" for call in calls) >= n, timeout)
 
@@ -155,7 +155,7 @@ class ModelServer:
             assert self._loop is not None
             asyncio.run_coroutine_threadsafe(self._hear(), self._loop).result(10)
 
-    def _wait_for_unheard(self, timeout: float = 30.0) -> None:
+    def _wait_for_unheard(self, timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout
         while not self._unheard:
             assert time.monotonic() < deadline, f"nothing was sent within {timeout} s"

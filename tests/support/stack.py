@@ -162,7 +162,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Any, what: str, timeout: float = 30.0) -> None:
+def wait_until(condition: Any, what: str, timeout: float = 60.0) -> None:
     """Polls until `condition()` is true; fails the test with `what` after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():

@@ -42,7 +42,7 @@ def server() -> Iterator[ModelServer]:
 
 
 def client(server: ModelServer) -> openai.OpenAI:
-    return openai.OpenAI(base_url=server.base_url, api_key="key", max_retries=0, timeout=20)
+    return openai.OpenAI(base_url=server.base_url, api_key="key", max_retries=0, timeout=60)
 
 
 def ask(server: ModelServer, text: str = "hello", **options: Any) -> ChatCompletion:
@@ -289,7 +289,7 @@ def test_client_that_goes_is_seen(server: ModelServer) -> None:
     server.set_script([{"reply": {"hang": True}}])
     with pytest.raises(openai.APITimeoutError):
         client(server).with_options(timeout=0.2).embeddings.create(model="m", input="x")
-    server.wait_for(lambda calls: calls[0].state == "disconnected", timeout=5)
+    server.wait_for(lambda calls: calls[0].state == "disconnected", timeout=60)
 
 
 def test_gate_holds_until_it_is_released(server: ModelServer) -> None:
@@ -300,7 +300,7 @@ def test_gate_holds_until_it_is_released(server: ModelServer) -> None:
     ask(server, "one")
     assert answers == []
     httpx.post(f"{server.control_url}/__release", json={"gate": "second"})
-    waiting.join(timeout=10)
+    waiting.join(timeout=60)
     assert answers == ["late"]
     ask(server, "two")  # an open gate stays open
 
@@ -313,7 +313,7 @@ def test_nth_call_is_held() -> None:
         assert (held.number, held.gate) == (2, "call-2")
         ask(server)
         server.release("call-2")
-        waiting.join(timeout=10)
+        waiting.join(timeout=60)
         assert [call.state for call in server.calls] == ["finished"] * 3
 
 
@@ -329,7 +329,7 @@ def test_stopping_cuts_held_calls() -> None:
     with ModelServer([{"gate": "never"}]) as stopped:
         waiting = in_thread(asking)
         stopped.wait_until_held()
-    waiting.join(timeout=10)
+    waiting.join(timeout=60)
     assert [type(error) for error in errors] == [openai.APIConnectionError]
 
 
@@ -351,6 +351,6 @@ def test_own_process() -> None:
             answer = ours.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])
             assert answer.choices[0].message.content == "scripted"
             os.kill(process.pid, signal.SIGTERM)
-            process.wait(timeout=10)
+            process.wait(timeout=60)
         finally:
             process.kill()

@@ -317,7 +317,7 @@ async def test_one_event_is_queued_once(database: Database, http: httpx.AsyncCli
     assert [row["message_id"] for row in await log_of(http, hook)] == ["msg_1"]
 
 
-async def until(holds: Callable[[], Awaitable[Any]], seconds: float = 15.0) -> None:
+async def until(holds: Callable[[], Awaitable[Any]], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not await holds():
         assert time.monotonic() < end, "it did not happen in time"

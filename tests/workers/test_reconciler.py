@@ -55,7 +55,7 @@ def seconds_until(platform: Platform, execution_id: str, status: str) -> float:
 async def test_run_terminated_by_an_operator_is_failed_and_can_be_retried(platform: Platform) -> None:
     execution_id = held(platform)
     await run_of(await connect(platform), platform.get(execution_id)).terminate("by an operator")
-    assert seconds_until(platform, execution_id, "failed") < 15
+    assert seconds_until(platform, execution_id, "failed") < 40
     execution = platform.get(execution_id)
     assert "terminated" in execution["error_message"]
     assert [agent["status"] for agent in execution["agents"]] == ["completed", "failed"]
@@ -69,7 +69,7 @@ async def test_run_cancelled_by_an_operator_is_cancelled_with_its_step(platform:
     execution_id = held(platform)
     run = run_of(await connect(platform), platform.get(execution_id))
     await run.cancel()
-    assert seconds_until(platform, execution_id, "cancelled") < 15
+    assert seconds_until(platform, execution_id, "cancelled") < 40
     execution = platform.get(execution_id)
     assert [agent["status"] for agent in execution["agents"]] == ["completed", "cancelled"]
     assert platform.http.get("/failures", params={"execution_id": execution_id}).json()["total"] == 0
@@ -110,7 +110,7 @@ async def test_run_that_temporal_knows_nothing_of_is_failed(
     async with database.transaction(row.tenant_id) as session:
         long_ago = row.updated_at.replace(year=2020)
         await session.execute(update(Execution).where(col(Execution.id) == gone.id).values(updated_at=long_ago))
-    assert seconds_until(platform, str(gone.id), "failed") < 25
+    assert seconds_until(platform, str(gone.id), "failed") < 50
     assert "gone from Temporal" in platform.get(str(gone.id))["error_message"]
 
 
@@ -118,12 +118,13 @@ async def test_retry_at_once_after_the_failure(platform: Platform) -> None:
     """The Temporal run that told its failure is still closing when the next one is asked for."""
     platform.model.set_script([{"reply": {"error": {"status": 400}}, "times": 1}])
     execution_id = platform.start(ONE_CALL, {"topic": "at once"})
+    run = run_of(await connect(platform), platform.get(execution_id))
     while platform.get(execution_id)["status"] != "failed":
         pass
+    failed = (await run.describe()).run_id
     assert platform.http.post(f"/executions/{execution_id}/retry").status_code == 200
-    started = time.monotonic()
+    assert (await run.describe()).run_id != failed, "not left to the reconciler"
     assert platform.finish(execution_id)["status"] == "completed"
-    assert time.monotonic() - started < 2, "not left to the reconciler"
 
 
 async def test_retry_without_any_checkpoint_begins_at_the_beginning(platform: Platform) -> None:
@@ -163,7 +164,7 @@ def test_worker_that_is_told_to_stop_lets_its_step_end(platform: Platform) -> No
     os.kill(worker, signal.SIGTERM)
     wait_until(lambda: "Beginning worker shutdown" in platform.stack.log("worker"), "the worker has heard it")
     platform.model.release(GATE)
-    wait_until(lambda: platform.stack.pids.get("worker") != worker, "the worker has stopped", timeout=20)
+    wait_until(lambda: platform.stack.pids.get("worker") != worker, "the worker has stopped", timeout=60)
     execution = platform.finish(execution_id)
     assert execution["status"] == "completed"
     assert [agent["attempt"] for agent in execution["agents"]] == [1, 1]

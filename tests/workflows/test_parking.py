@@ -27,7 +27,7 @@ ASKS: dict[str, Any] = {
 
 
 async def until_recording(run: WorkflowHandle[Any, Any], activity: str = "record_state") -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             description = await run.describe()
             pending = [one.activity_type.name for one in description.raw_description.pending_activities]
