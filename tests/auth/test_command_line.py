@@ -66,7 +66,7 @@ def mails(postgres: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         yield token
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def done(*arguments: str, stdin: str | None = None) -> str:

@@ -290,4 +290,4 @@ def running_double() -> Iterator[Double]:
     finally:
         server.should_exit = True
         server.force_exit = True
-        thread.join(10)
+        thread.join(60)

@@ -63,7 +63,7 @@ class Follower:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
-        self._thread.join(10)
+        self._thread.join(60)
 
     async def _run(self) -> None:
         client = await Client.connect(self._address, namespace=self._namespace)

@@ -133,4 +133,4 @@ def test_the_scripts_make_a_database_for_logins_without_special_rights_and_the_j
         asyncio.run(begin_and_end(database))
     finally:
         postgres.terminate()
-        postgres.wait(20)
+        postgres.wait(60)

@@ -76,7 +76,7 @@ def running_api(database_url: str, temporal_address: str, folder: Path) -> Itera
         server.wait(database.close())
         loop.stop()
         served.should_exit = True
-        thread.join(30)
+        thread.join(60)
 
 
 class World:

@@ -27,17 +27,17 @@ def in_same_thread(client: openai.OpenAI) -> None:
 
 
 def in_new_thread(client: openai.OpenAI) -> None:
-    in_thread(lambda: chat(client)).join(10)
+    in_thread(lambda: chat(client)).join(60)
 
 
 def in_pool(client: openai.OpenAI) -> None:
     with ThreadPoolExecutor() as pool:
-        pool.submit(chat, client).result(10)
+        pool.submit(chat, client).result(60)
 
 
 def in_nested_pools(client: openai.OpenAI) -> None:
     with ThreadPoolExecutor() as outer, ThreadPoolExecutor() as inner:
-        outer.submit(lambda: list(inner.map(lambda text: chat(client, text), ["hello"]))).result(10)
+        outer.submit(lambda: list(inner.map(lambda text: chat(client, text), ["hello"]))).result(60)
 
 
 async def _ask_async() -> None:
@@ -46,7 +46,7 @@ async def _ask_async() -> None:
 
 
 def in_loop_of_a_thread(_client: openai.OpenAI) -> None:
-    in_thread(lambda: asyncio.run(_ask_async())).join(10)
+    in_thread(lambda: asyncio.run(_ask_async())).join(60)
 
 
 def in_tasks(_client: openai.OpenAI) -> None:
@@ -73,7 +73,7 @@ def in_coroutine_that_blocks(client: openai.OpenAI) -> None:
 def in_other_loop(_client: openai.OpenAI) -> None:
     other = LoopThread("other")
     try:
-        asyncio.run_coroutine_threadsafe(_ask_async(), other.loop).result(10)
+        asyncio.run_coroutine_threadsafe(_ask_async(), other.loop).result(60)
     finally:
         other.stop()
 
@@ -152,12 +152,12 @@ def test_steps_at_the_same_time_do_not_mix(scene: Scene) -> None:
 
     def run(n: int) -> None:
         with scene.attempt(steps[n]) as session, calling_as(session.token), ThreadPoolExecutor(2) as pool:
-            barrier.wait(10)
+            barrier.wait(60)
             list(pool.map(lambda k: chat(client, f"step {n}", seed=k), range(3)))
 
     threads = [in_thread(lambda n=n: run(n)) for n in range(4)]  # type: ignore[misc]
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert [len(scene.journal(step)) for step in steps] == [3] * 4
     assert sorted(scene.asked()) == sorted(f"step {n}" for n in range(4) for _ in range(3))
 
@@ -167,11 +167,11 @@ def test_threads_of_a_shared_pool_act_for_whoever_asks_them(scene: Scene) -> Non
     client = openai.OpenAI()
     with ThreadPoolExecutor(1) as pool, scene.step() as (first, one), scene.step() as (second, two):
         with calling_as(one.token):
-            pool.submit(chat, client, "of the first").result(10)
+            pool.submit(chat, client, "of the first").result(60)
         with calling_as(two.token):
-            pool.submit(chat, client, "of the second").result(10)
+            pool.submit(chat, client, "of the second").result(60)
         with pytest.raises(openai.PermissionDeniedError):
-            pool.submit(chat, client, "of nobody").result(10)
+            pool.submit(chat, client, "of nobody").result(60)
         assert (one.model_calls, two.model_calls) == (1, 1)
         assert (len(scene.journal(first)), len(scene.journal(second))) == (1, 1)
     assert scene.asked() == ["of the first", "of the second"]
@@ -228,7 +228,7 @@ def test_threads_that_serve_nobody_in_particular_stay_as_they_are(scene: Scene) 
         results: list[Any] = []
         local = threading.local()
         with ThreadPoolExecutor(1, initializer=lambda: setattr(local, "ready", True)) as pool:
-            results.append(pool.submit(lambda: local.ready).result(10))
+            results.append(pool.submit(lambda: local.ready).result(60))
             failing = pool.submit(lambda: 1 / 0)
         assert results == [True]
         assert isinstance(failing.exception(), ZeroDivisionError)

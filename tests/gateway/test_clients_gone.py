@@ -96,7 +96,7 @@ def test_client_that_loses_patience_and_asks_again_pays_once(scene: Scene, strea
         scene.model.wait_until_held()
         wait_until(lambda: len(requests) > 1, seconds=60, what="the client asks again")
         scene.model.release("g")
-        asking.join(20)
+        asking.join(60)
         assert texts == ["late"]
         assert (len(scene.model.calls), session.model_calls) == (1, 1)
         # the next equal request is a new wish
@@ -155,5 +155,5 @@ def test_stopping_gives_those_who_wait_their_answers(make_scene: MakeScene) -> N
             asking = in_thread(lambda: texts.append(text_of(chat(scene.client(session)))))
             scene.model.wait_for_calls(1)
             scene.gateway.stop()
-            asking.join(10)
+            asking.join(60)
         assert texts == ["just in time"]

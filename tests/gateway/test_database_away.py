@@ -40,7 +40,7 @@ def test_while_answers_are_on_their_way(scene: Scene, postgres: PostgresServer, 
         assert texts == []
         postgres.start()
         for thread in asking:
-            thread.join(20)
+            thread.join(60)
         assert texts == ["kept"] * 30
         assert session.outcome is None
     with scene.attempt(step) as session:
@@ -59,7 +59,7 @@ def test_while_a_look_up_is_made(scene: Scene, postgres: PostgresServer) -> None
         scene.wait_for_request(session, 2)
         assert scene.asked() == ["before"]
         postgres.start()
-        asking.join(20)
+        asking.join(60)
         assert scene.asked() == ["before", "during"]
         assert session.outcome is None
     assert len(scene.journal(step)) == 2

@@ -38,7 +38,7 @@ def refund(charge_id: str, idempotency_key: str) -> None:
 def slow(text: str) -> str:
     """Charges slowly."""
     begun.set()
-    go_on.wait(10)
+    go_on.wait(60)
     return text
 
 
@@ -83,12 +83,12 @@ def set_reason(scene: Scene, execution_id: UUID, reason: str) -> None:
 def test_effect_is_there_while_its_call_runs_and_done_with_its_answer(scene: Scene) -> None:
     with scene.step() as (step, session):
         call = in_thread(lambda: scene.tools(session).call_sync("slow", {"text": "x"}))
-        begun.wait(10)
+        begun.wait(60)
         [effect] = effects(scene, step.execution_id)
         assert (effect.status, effect.tool, effect.arguments) == ("pending", "slow", {"text": "x"})
         assert (effect.reversible, effect.inverse, effect.step_index) == (False, None, 0)
         go_on.set()
-        call.join(10)
+        call.join(60)
         [effect] = effects(scene, step.execution_id)
         assert (effect.status, effect.result) == ("done", "x")
 

@@ -112,7 +112,7 @@ def test_calls_beside_the_one_that_failed_are_finished(scene: Scene) -> None:
         with pytest.raises(openai.InternalServerError):
             chat(client, "bad")
         scene.model.release("slow")
-        slow.join(10)
+        slow.join(60)
         (entry,) = scene.journal(step)
         assert entry.name == "m"
 
@@ -144,7 +144,7 @@ def test_journal_that_refuses_an_answer_decides_the_step(scene: Scene) -> None:
         scene.model.wait_until_held()
         scene.rows.delete_execution(step.execution_id)
         scene.model.release("g")
-        asking.join(10)
+        asking.join(60)
         assert [error.status_code for error in errors] == [503]
         assert session.outcome is not None
         assert "journal" in str(session.outcome)

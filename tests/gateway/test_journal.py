@@ -133,7 +133,7 @@ def test_answer_under_way_to_a_stale_attempt_is_given_to_the_newer_one(scene: Sc
             scene.wait_for_request(new)
             scene.model.release("g")
             for thread in (older, newer):
-                thread.join(10)
+                thread.join(60)
     assert texts == ["only once"] * 2
     assert len(scene.model.calls) == 1
     assert [entry.attempt for entry in scene.journal(step)] == [1]
@@ -155,6 +155,6 @@ def test_attempts_that_race_at_the_fence(scene: Scene) -> None:
             threads = [in_thread(stale) for _ in range(3)]
             assert text_of(chat(scene.client(new), f"q{round_}"))
             for thread in threads:
-                thread.join(10)
+                thread.join(60)
             assert new.outcome is None
     assert sorted(scene.asked()) == sorted(f"q{n}" for n in range(6))

@@ -73,7 +73,7 @@ def test_call_is_held_settled_and_replayed_for_nothing(scene: Scene, purse: Purs
         held = most(request, 100)
         assert purse.stands == (MICRO - held, held, 0)
         scene.model.release("g")
-        asking.join(10)
+        asking.join(60)
         (entry,) = scene.journal(step)
         assert session.cost == entry.cost == INPUT * entry.input_tokens + OUTPUT * entry.output_tokens > 0
     assert purse.stands == (MICRO - entry.cost, 0, entry.cost)
@@ -167,7 +167,7 @@ def test_new_price_holds_for_the_next_call_and_not_for_one_under_way(scene: Scen
         scene.model.wait_until_held()
         purse.price_model(factor=10)
         scene.model.release("g")
-        asking.join(10)
+        asking.join(60)
         chat(scene.client(session), "again", max_tokens=100)
         costs = [
             entry.cost / (INPUT * entry.input_tokens + OUTPUT * entry.output_tokens) for entry in scene.journal(step)
@@ -278,7 +278,7 @@ def test_answer_of_two_processes_is_settled_once(scene: Scene, make_scene: MakeS
             scene.model.wait_until_held(2)
             scene.model.release("g")
             for thread in threads:
-                thread.join(10)
+                thread.join(60)
     (entry,) = scene.journal(step)
     assert purse.stands == (MICRO - entry.cost, 0, entry.cost)
     assert purse.kinds.count("settle") == 1
@@ -307,7 +307,7 @@ def test_answer_waits_for_the_database_and_is_settled_once(scene: Scene, purse: 
             asking = in_thread(lambda: chat(scene.client(session), max_tokens=100))
             purse.rows.wait_for_blocked_write()
             purse.rows.run(cut_off_writers)
-        asking.join(30)
+        asking.join(60)
         (entry,) = scene.journal(step)
     assert len(scene.model.calls) == 1
     assert purse.stands == (MICRO - entry.cost, 0, entry.cost)

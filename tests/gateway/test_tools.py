@@ -34,7 +34,7 @@ def break_down(reason: str) -> str:
 def wait_long(seat: str) -> str:
     """Waits until the test lets it go on."""
     done.append((seat, ""))
-    go_on.wait(10)
+    go_on.wait(60)
     return "waited"
 
 
@@ -172,7 +172,7 @@ def test_tool_that_blocks_holds_up_nobody(scene: Scene) -> None:
         assert text_of(chat(scene.client(session)))
         go_on.set()
         for thread in waiting:
-            thread.join(10)
+            thread.join(60)
         assert session.tool_calls == 6
 
 

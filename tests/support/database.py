@@ -101,7 +101,7 @@ class PostgresServer:
         main.suspend()  # it makes no more of them, which would keep its memory from the next server
         children = main.children(recursive=True)
         main.kill()
-        self._process.wait(10)
+        self._process.wait(60)
         for process in children:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -110,7 +110,7 @@ class PostgresServer:
     def stop(self) -> None:
         if self._process is not None and self.is_running:
             self._process.send_signal(self._part.stop_signal)
-            self._process.wait(10)
+            self._process.wait(60)
         if not self._cluster.home.is_relative_to(Path("/tmp")):
             shutil.rmtree(self._cluster.home, ignore_errors=True)
 
@@ -227,12 +227,12 @@ class Rows:
                 await release.wait()
 
         holding = asyncio.run_coroutine_threadsafe(hold(), self._loop.loop)
-        locked.result(timeout=30)
+        locked.result(timeout=60)
         try:
             yield
         finally:
             self._loop.loop.call_soon_threadsafe(release.set)
-            holding.result(timeout=30)
+            holding.result(timeout=60)
 
     def wait_for_blocked_write(self) -> None:
         """Returns when somebody waits for a lock."""

@@ -153,7 +153,7 @@ class ModelServer:
             yield self._wait_for_unheard
         finally:
             assert self._loop is not None
-            asyncio.run_coroutine_threadsafe(self._hear(), self._loop).result(10)
+            asyncio.run_coroutine_threadsafe(self._hear(), self._loop).result(60)
 
     def _wait_for_unheard(self, timeout: float = 60.0) -> None:
         deadline = time.monotonic() + timeout

@@ -56,7 +56,7 @@ class QuickWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._keeper.kill()
-        self._keeper.wait(10)
+        self._keeper.wait(60)
 
     def kill(self) -> None:
         """Kills the worker with SIGKILL and waits until it is gone."""

@@ -125,7 +125,7 @@ class Stack:
         process = psutil.Process(pid)
         process.kill()
         if part == "up":
-            self.process.wait(10)
+            self.process.wait(60)
         else:
             wait_until(lambda: not is_alive(pid), f"{part} ({pid}) is gone")
         return pid

@@ -45,7 +45,7 @@ def running_temporal(folder: Path) -> Iterator[str]:
         yield part.address
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 async def _is_ready(part: temporal_server.Part, pid: int) -> bool:

@@ -210,7 +210,7 @@ async def test_a_blocking_tool_blocks_nobody_else() -> None:
     freed = threading.Event()
 
     def block() -> str:
-        return "freed" if freed.wait(10) else "never freed"
+        return "freed" if freed.wait(60) else "never freed"
 
     async def block_async() -> str:
         return block()
