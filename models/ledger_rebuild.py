@@ -190,7 +190,7 @@ async def _repair(db: AsyncSession, tenant_id: UUID, lots: Sequence[CreditGrant]
         told = row.model_dump(include={"amount", "remaining", "priority", "expires_at"})
         await db.execute(
             insert(CreditGrant)
-            .values(row.model_dump())
+            .values(row.model_dump(exclude={"is_left"}))
             .on_conflict_do_update(
                 index_elements=["id"],
                 set_=told,

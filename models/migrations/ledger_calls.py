@@ -117,7 +117,7 @@ BEGIN
                  AND (attempt < p_attempt OR (request_hash = p_hash AND occurrence = p_occurrence))
            ) AS dead,
            EXISTS (
-               SELECT FROM credit_grants WHERE tenant_id = p_tenant AND remaining > 0 AND expires_at <= p_now
+               SELECT FROM credit_grants WHERE tenant_id = p_tenant AND is_left AND expires_at <= p_now
            ) AS over,
            EXISTS (SELECT FROM budgets WHERE tenant_id = p_tenant) AS limited
     INTO look;

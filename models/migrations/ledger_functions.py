@@ -84,7 +84,7 @@ DECLARE lot record; part bigint; rest bigint := p_amount;
 BEGIN
     IF rest = 0 THEN RETURN; END IF;
     FOR lot IN
-        SELECT id, remaining FROM credit_grants WHERE tenant_id = p_tenant AND remaining > 0
+        SELECT id, remaining FROM credit_grants WHERE tenant_id = p_tenant AND is_left
         ORDER BY reference IS NOT DISTINCT FROM p_reference AND p_reference IS NOT NULL DESC,
                  coalesce(expires_at <= p_now, false) DESC, priority, expires_at NULLS LAST, id
     LOOP
@@ -102,15 +102,15 @@ CREATE FUNCTION credit_expire(p_tenant uuid, p_now timestamptz) RETURNS bigint L
 DECLARE account credit_accounts; lot record; part bigint; rest bigint; gone bigint := 0; entry ledger_entries;
 BEGIN
     SELECT sum(remaining) INTO rest FROM credit_grants
-    WHERE tenant_id = p_tenant AND remaining > 0 AND expires_at <= p_now;
+    WHERE tenant_id = p_tenant AND is_left AND expires_at <= p_now;
     IF rest IS NULL THEN RETURN 0; END IF;
     account := credit_lock(p_tenant);
     -- calls under way were promised what is held, and lots that are over burn first
     SELECT sum(remaining) - account.held INTO rest FROM credit_grants
-    WHERE tenant_id = p_tenant AND remaining > 0 AND expires_at <= p_now;
+    WHERE tenant_id = p_tenant AND is_left AND expires_at <= p_now;
     FOR lot IN
         SELECT id, remaining, source, reference FROM credit_grants
-        WHERE tenant_id = p_tenant AND remaining > 0 AND expires_at <= p_now
+        WHERE tenant_id = p_tenant AND is_left AND expires_at <= p_now
         ORDER BY priority DESC, expires_at DESC, id DESC
     LOOP
         EXIT WHEN rest <= 0;

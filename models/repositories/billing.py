@@ -56,7 +56,7 @@ class BillingRepository(Repository):
         """Lots of which something is left, in the order in which they burn."""
         query = (
             select(CreditGrant)
-            .where(col(CreditGrant.tenant_id) == self.tenant_id, col(CreditGrant.remaining) > 0)
+            .where(col(CreditGrant.tenant_id) == self.tenant_id, col(CreditGrant.is_left))
             .order_by(col(CreditGrant.priority), col(CreditGrant.expires_at).asc().nulls_last(), col(CreditGrant.id))
         )
         return (await self.session.execute(query)).scalars().all()

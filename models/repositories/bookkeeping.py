@@ -122,9 +122,7 @@ async def tenants_with_holds(session: AsyncSession, before: datetime) -> Sequenc
 
 async def tenants_with_expired_lots(session: AsyncSession) -> Sequence[UUID]:
     """Tenants with credits whose time is over, in the same manner."""
-    query = select(col(CreditGrant.tenant_id)).where(
-        col(CreditGrant.remaining) > 0, col(CreditGrant.expires_at) <= now()
-    )
+    query = select(col(CreditGrant.tenant_id)).where(col(CreditGrant.is_left), col(CreditGrant.expires_at) <= now())
     return (await session.execute(query.distinct())).scalars().all()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import UUID as SqlUuid
-from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, Integer, Numeric, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, Identity, Index, Integer, Numeric, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field
 
@@ -124,13 +124,17 @@ class LedgerEntry(Table, table=True):
 
 
 class CreditGrant(Table, table=True):
-    """A lot of credits. `remaining` of those that are left burn by `priority` (lower first), then by what expires first."""
+    """A lot of credits. `remaining` of those that are left burn by `priority` (lower first), then by what expires first.
+
+    Each settlement changes a lot and each call looks for those with something left. So no index is over `remaining`: a row
+    that is in no index anew is changed in place; and used-up lots are in no index of those that are left.
+    """
 
     __tablename__ = "credit_grants"
     __table_args__ = (
         CheckConstraint("remaining >= 0 AND remaining <= amount AND amount > 0", name="valid_amounts"),
         CheckConstraint(_one_of("source", SOURCES), name="valid_source"),
-        # none of them names `remaining`: a lot that is in no index anew is changed in place, and every settlement changes one
+        Index("ix_credit_grants_left", "tenant_id", postgresql_where=text("is_left")),
         Index("ix_credit_grants_reference", "tenant_id", "reference"),
     )
 
@@ -143,6 +147,7 @@ class CreditGrant(Table, table=True):
     remaining: int = Field(sa_type=BigInteger)
     expires_at: datetime | None = optional_time_field()
     created_at: datetime = time_field()
+    is_left: bool = Field(default=None, sa_column_args=(Computed("remaining > 0", persisted=True),))
 
 
 class CreditHold(Table, table=True):

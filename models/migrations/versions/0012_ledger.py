@@ -112,11 +112,13 @@ sa.Column('amount', sa.BigInteger(), nullable=False),
 sa.Column('remaining', sa.BigInteger(), nullable=False),
 sa.Column('expires_at', sa.DateTime(timezone=True), nullable=True),
 sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
+sa.Column('is_left', sa.Boolean(), sa.Computed('remaining > 0', persisted=True), nullable=False),
 sa.CheckConstraint("source = ANY ('{purchase,plan,gift,manual,refund,dispute}'::text[])", name=op.f('ck_credit_grants_valid_source')),
 sa.CheckConstraint('remaining >= 0 AND remaining <= amount AND amount > 0', name=op.f('ck_credit_grants_valid_amounts')),
 sa.ForeignKeyConstraint(['tenant_id'], ['tenants.id'], name=op.f('fk_credit_grants_tenant_id'), ondelete='CASCADE'),
 sa.PrimaryKeyConstraint('id', name=op.f('pk_credit_grants'))
 )
+    op.create_index('ix_credit_grants_left', 'credit_grants', ['tenant_id'], unique=False, postgresql_where=sa.text('is_left'))
     op.create_index('ix_credit_grants_reference', 'credit_grants', ['tenant_id', 'reference'], unique=False)
     op.create_table('credit_holds',
 sa.Column('id', sa.Uuid(), nullable=False),
@@ -230,7 +232,7 @@ sa.UniqueConstraint('number', name=op.f('uq_prices_number'))
     for statement in (*_PRICES.split(';'), *_ERASED.split(';')):
         op.execute(statement)
     open_to_system('credit_accounts', 'SELECT (tenant_id, available, held, warn_below)')
-    open_to_system('credit_grants', 'SELECT (tenant_id, remaining, expires_at)')
+    open_to_system('credit_grants', 'SELECT (tenant_id, is_left, expires_at)')
     open_to_system('credit_holds', 'SELECT (tenant_id, created_at)')
     open_to_system('parked_runs', 'SELECT')
     open_to_system('billing_notices', 'SELECT (id, tenant_id, sent_at, mail_at)')
