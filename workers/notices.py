@@ -51,14 +51,8 @@ class Notices:
 
     async def once(self) -> None:
         """Queues what was noted, and sends what is due."""
-        unwatched: list[UUID] = []
         async with self._database.system() as session:
             to_tell = await tenants_to_tell(session)
-            if time.monotonic() >= self._watch_next:
-                self._watch_next = time.monotonic() + WATCH_EVERY
-                unwatched = await tenants_without_alert(session)
-        for tenant_id in unwatched:
-            await self._watch(tenant_id)
         for tenant_id in to_tell:
             await self._queue(tenant_id)
         async with self._database.system() as session:
@@ -66,6 +60,15 @@ class Notices:
         for tenant_id in to_mail:
             while await self._send_next(tenant_id):
                 pass
+        if time.monotonic() >= self._watch_next:
+            await self._watch_all()
+            self._watch_next = time.monotonic() + WATCH_EVERY
+
+    async def _watch_all(self) -> None:
+        async with self._database.system() as session:
+            unwatched = await tenants_without_alert(session)
+        for tenant_id in unwatched:
+            await self._watch(tenant_id)
 
     async def _watch(self, tenant_id: UUID) -> None:
         try:

@@ -89,7 +89,7 @@ async def tenants_to_mail(session: AsyncSession) -> list[UUID]:
     return list((await session.execute(query)).scalars())
 
 
-async def tenants_without_alert(session: AsyncSession, limit: int = 100) -> list[UUID]:
+async def tenants_without_alert(session: AsyncSession) -> list[UUID]:
     """Tenants with an account for which nobody said when its balance is told of."""
-    query = select(col(CreditAccount.tenant_id)).where(col(CreditAccount.warn_below).is_(None)).limit(limit)
+    query = select(col(CreditAccount.tenant_id)).where(col(CreditAccount.warn_below).is_(None))
     return list((await session.execute(query)).scalars())
