@@ -142,9 +142,13 @@ def _new(model: type[Table], found: Furnished) -> Any:
             setattr(row, attribute.key, GIVEN[column.table.name][column.name])
         elif targets and targets[0] in found.ids and targets[0] != column.table.name:
             setattr(row, attribute.key, UUID(found.ids[targets[0]]))
-        elif not column.nullable and getattr(row, attribute.key, None) is None and column.identity is None:
+        elif not column.nullable and getattr(row, attribute.key, None) is None and not _of_the_database(column):
             setattr(row, attribute.key, _anything(column))
     return row
+
+
+def _of_the_database(column: Column[Any]) -> bool:
+    return column.identity is not None or column.computed is not None
 
 
 def _checks(table: Any) -> str:
