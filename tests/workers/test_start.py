@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,11 @@ CASES: dict[str, tuple[dict[str, str], str]] = {
     "a database of another kind": ({"OMIUM_DATABASE_URL": "mysql://db/omium"}, "OMIUM_DATABASE_URL"),
     "a database without a driver": ({"OMIUM_DATABASE_URL": "postgresql://db/omium"}, "postgresql+asyncpg://"),
     "a database at no port": ({"OMIUM_DATABASE_URL": "postgresql+asyncpg://db:x/omium"}, "OMIUM_DATABASE_URL"),
-    "the default pepper in production": ({"OMIUM_ENVIRONMENT": "production"}, "OMIUM_API_KEY_PEPPER"),
+    "the default master key in production": ({"OMIUM_ENVIRONMENT": "production"}, "OMIUM_MASTER_KEY"),
+    "the default pepper in production": (
+        {"OMIUM_ENVIRONMENT": "production", "OMIUM_MASTER_KEY": b64encode(bytes(range(32))).decode()},
+        "OMIUM_API_KEY_PEPPER",
+    ),
     "a store that is a file": ({"OMIUM_STORE_PATH": str(Path(__file__))}, "OMIUM_STORE_PATH"),
 }
 
