@@ -238,7 +238,7 @@ async def test_cancelling_ends_the_call_under_way(adapter: Adapter, server: Mode
     async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await running
-    await asyncio.to_thread(server.wait_for, lambda calls: calls[-1].state == "disconnected", 5)
+    await asyncio.to_thread(server.wait_for, lambda calls: calls[-1].state == "disconnected", 60)
 
 
 @pytest.mark.thorough
